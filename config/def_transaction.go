@@ -1,0 +1,31 @@
+package config
+
+// transactionDefs are the keys of transactions.
+var transactionDefs = []Def{
+	{"transactional.id.expiration.ms", Int, "604800000", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Time in ms after which an unused transactional id is forgotten."},
+	{"transaction.max.timeout.ms", Int, "900000", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Longest transaction timeout in ms that a producer may ask for."},
+	{"transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", atLeast(1), Low, ReadOnly, NoEffect, public,
+		"Interval in ms between looks for transactions that timed out."},
+	{"transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", atLeast(1), Low, ReadOnly, NoEffect, public,
+		"Interval in ms between looks for expired transactional ids."},
+	{"transaction.partition.verification.enable", Boolean, "true", anyValue, Low, ClusterWide, NoEffect, public,
+		"Whether a partition is checked to be part of the transaction before a write."},
+	{"transaction.two.phase.commit.enable", Boolean, "false", anyValue, Low, ReadOnly, NoEffect, public,
+		"Whether producers may take part in two-phase commit."},
+	{"transaction.state.log.load.buffer.size", Int, "5242880", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Bytes read at a time while transaction state is loaded."},
+	{"transaction.state.log.min.isr", Int, "2", atLeast(1), High, ReadOnly, NoEffect, public,
+		"min.insync.replicas of __transaction_state."},
+	{"transaction.state.log.num.partitions", Int, "50", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Number of partitions of __transaction_state."},
+	{"transaction.state.log.replication.factor", Short, "3", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Replication factor of __transaction_state."},
+	{"transaction.state.log.segment.bytes", Int, "104857600", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Segment size in bytes of __transaction_state."},
+	{"add.partitions.to.txn.retry.backoff.ms", Int, "20", atLeast(1), High, ReadOnly, NoEffect, public,
+		"Pause in ms before a partition is again added to a transaction by the broker."},
+	{"add.partitions.to.txn.retry.backoff.max.ms", Int, "100", atLeast(0), High, ReadOnly, NoEffect, public,
+		"Longest time in ms that such retries go on."},
+}
