@@ -1,0 +1,228 @@
+package iouring
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// autoPolicy chooses between an inline pwritev and the ring by what writes
+// cost on this kernel and file system, never by belief.
+//
+// Costs are kept per size class. Calibrate measures both ways once, in CPU time
+// of the whole process, because io-wq workers are this broker's CPU too; then
+// each write's own time feeds the average of the way it took. The ring is
+// chosen for a class when its cost is below ringMargin of the inline cost.
+//
+// Throttling: when dirty pages pass the kernel's limit, write(2) sleeps in
+// balance_dirty_pages and an event loop sleeps with it. Writes many times
+// slower than the norm are strikes; strikesToThrottle of them within
+// strikeWindowNs send writes to the ring, where a worker sleeps instead, for a
+// penalty that doubles while the first inline write after it is slow again.
+//
+// The mind changes only at the end of a turn, because Deferred is a promise.
+// It is a pure state machine over observations and times.
+type autoPolicy struct {
+	inlineCost [sizeClasses]cost
+	ringCost   [sizeClasses]cost
+
+	usual     int64 // moving average of write sizes, bytes
+	turns     uint64
+	turnRing  bool // writes of this turn may go to the ring
+	exploring bool // this turn's writes all do, to keep the estimate honest
+
+	strikes       int
+	strikeSinceNs int64
+	sawStrike     bool // since the last endTurn
+	throttled     bool
+	untilNs       int64
+	penaltyNs     int64
+	throttles     uint64 // times throttling was seen
+}
+
+// cost is a moving average of ns for one write.
+type cost struct {
+	ns      int64
+	samples uint32
+}
+
+const (
+	sizeClasses = 11 // <=4 KiB, <=8 KiB … <=4 MiB
+	minClass    = 12 // log2 of the upper end of class 0
+
+	costWeight = 16 // one sixteenth of each sample enters the average
+
+	// The ring must be clearly cheaper: it holds buffers longer and adds a
+	// completion to every acknowledgement.
+	ringMarginPercent = 85
+
+	exploreEvery   = 4096 // turns between ring turns taken to learn its cost
+	explorePercent = 200  // not explored when it was this much dearer
+
+	strikeFactor      = 20      // times the norm of the class
+	strikeFloorNs     = 5e6     // and at least this long
+	strikesToThrottle = 2       // a single one is a preempted thread
+	strikeWindowNs    = 250e6   // within this
+	minPenaltyNs      = 250e6   // first stay on the ring
+	maxPenaltyNs      = 4_000e6 // longest
+)
+
+// sizeClass returns the class of a write of n bytes.
+func sizeClass(n int64) int {
+	return min(max(bits.Len64(uint64(max(n-1, 0)))-minClass, 0), sizeClasses-1)
+}
+
+func (c *cost) add(ns int64) {
+	if c.samples == 0 {
+		c.ns = ns
+	} else {
+		c.ns += (ns - c.ns) / min(int64(c.samples)+1, costWeight)
+	}
+	c.samples++
+}
+
+// newAutoPolicy starts from a calibration.
+func newAutoPolicy(c *Calibration) *autoPolicy {
+	p := &autoPolicy{usual: 64 << 10, penaltyNs: minPenaltyNs}
+	for _, s := range c.samples {
+		class := sizeClass(s.bytes)
+		if s.inlineNs > 0 {
+			p.inlineCost[class].add(s.inlineNs)
+		}
+		if s.ringNs > 0 {
+			p.ringCost[class].add(s.ringNs)
+		}
+	}
+	p.turnRing = p.ringIsCheaper(p.usual)
+	return p
+}
+
+// ringIsCheaper compares the two ways for a write of n bytes; without samples
+// of both in its class, it takes the nearest class that has them.
+func (p *autoPolicy) ringIsCheaper(n int64) bool {
+	inlineNs, ringNs := p.costs(n)
+	return inlineNs > 0 && ringNs > 0 && ringNs*100 < inlineNs*ringMarginPercent
+}
+
+func (p *autoPolicy) costs(n int64) (inlineNs, ringNs int64) {
+	class := sizeClass(n)
+	for d := range sizeClasses {
+		for _, c := range [2]int{class - d, class + d} {
+			if c >= 0 && c < sizeClasses && p.inlineCost[c].samples > 0 && p.ringCost[c].samples > 0 {
+				return p.inlineCost[c].ns, p.ringCost[c].ns
+			}
+		}
+	}
+	return 0, 0
+}
+
+func (p *autoPolicy) deferred() bool { return p.turnRing }
+
+func (p *autoPolicy) inline(n int64) bool {
+	if !p.turnRing {
+		return true
+	}
+	if p.throttled || p.exploring {
+		return false
+	}
+	return !p.ringIsCheaper(n)
+}
+
+func (p *autoPolicy) observe(o observation) {
+	if o.bytes <= 0 {
+		return
+	}
+	class := sizeClass(o.bytes)
+	p.usual += (o.bytes - p.usual) / costWeight
+	if o.ring {
+		if !p.throttled { // then it measures the disk
+			p.ringCost[class].add(o.ns / int64(max(o.group, 1)))
+		}
+		return
+	}
+	norm := &p.inlineCost[class]
+	if norm.samples > 0 && o.ns > strikeFloorNs && o.ns > strikeFactor*norm.ns {
+		p.sawStrike = true
+		p.strikes++
+		return // an outlier says nothing about the norm
+	}
+	norm.add(o.ns)
+}
+
+func (p *autoPolicy) endTurn(nowNs int64) {
+	p.turns++
+	p.exploring = false
+	p.judgeStrikes(nowNs)
+	switch {
+	case p.throttled:
+		p.turnRing = true
+	case p.turns%exploreEvery == 0 && p.worthExploring():
+		p.turnRing, p.exploring = true, true
+	default:
+		p.turnRing = p.ringIsCheaper(p.usual)
+	}
+}
+
+func (p *autoPolicy) judgeStrikes(nowNs int64) {
+	if p.throttled {
+		if nowNs < p.untilNs {
+			return
+		}
+		// Try inline again, on probation: one more strike within the window
+		// and the next penalty is twice as long.
+		p.throttled = false
+		p.strikes, p.strikeSinceNs = strikesToThrottle-1, nowNs
+		p.sawStrike = false
+		return
+	}
+	if p.sawStrike {
+		p.sawStrike = false
+		if p.strikes == 1 {
+			p.strikeSinceNs = nowNs
+		}
+		if p.strikes >= strikesToThrottle {
+			p.throttled = true
+			p.throttles++
+			p.untilNs = nowNs + p.penaltyNs
+			p.penaltyNs = min(2*p.penaltyNs, maxPenaltyNs)
+			p.strikes = 0
+		}
+		return
+	}
+	if p.strikes > 0 && nowNs-p.strikeSinceNs > strikeWindowNs {
+		p.strikes = 0
+		p.penaltyNs = minPenaltyNs
+	}
+}
+
+func (p *autoPolicy) worthExploring() bool {
+	inlineNs, ringNs := p.costs(p.usual)
+	return inlineNs > 0 && ringNs*100 < inlineNs*explorePercent
+}
+
+func (p *autoPolicy) explain() string {
+	inlineNs, ringNs := p.costs(p.usual)
+	way, reason := "inline pwritev", "is cheaper"
+	switch {
+	case p.throttled:
+		way, reason = "the ring", "spares the loop a throttled disk"
+	case p.ringIsCheaper(p.usual):
+		way = "the ring"
+	case ringNs*100 >= inlineNs*ringMarginPercent && ringNs < inlineNs:
+		reason = "costs about the same"
+	}
+	s := fmt.Sprintf("%s %s for writes of about %s (inline %s, ring %s each), fdatasync through the ring",
+		way, reason, kib(p.usual), micros(inlineNs), micros(ringNs))
+	if p.throttles > 0 {
+		s += fmt.Sprintf(", write-back throttling seen %d times", p.throttles)
+	}
+	return s
+}
+
+func kib(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", (n+1023)>>10)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+func micros(ns int64) string { return fmt.Sprintf("%.1f µs", float64(ns)/1e3) }
