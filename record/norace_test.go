@@ -1,0 +1,6 @@
+//go:build !race
+
+package record
+
+// raceEnabled: the race detector makes sync.Pool drop objects at random.
+const raceEnabled = false
