@@ -33,12 +33,12 @@ var (
 	// ErrTooLarge: the batch exceeds max.message.bytes (MESSAGE_TOO_LARGE).
 	ErrTooLarge = errors.New("record batch is too large")
 	// ErrDecompressedTooLarge: a compressed batch or a record in it expands
-	// beyond the limit (INVALID_RECORD, as Kafka answers since its change
-	// "Bound decompressed record size" of September 2026).
+	// beyond the limit (INVALID_RECORD, as Kafka answers for records beyond
+	// max.decompressed.message.bytes).
 	ErrDecompressedTooLarge = errors.New("decompressed records are too large")
 	// ErrDecompress: the compressed records cannot be decompressed
-	// (CORRUPT_MESSAGE would blame the network, whose CRC passed, so
-	// INVALID_RECORD).
+	// (INVALID_RECORD: the CRC holds, so the producer made them so, and
+	// CORRUPT_MESSAGE would have it send the same again).
 	ErrDecompress = errors.New("records cannot be decompressed")
 )
 

@@ -2,10 +2,12 @@ package record
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
@@ -284,5 +286,66 @@ func TestEndTxnMarker(t *testing.T) {
 	}
 	if epoch, err := ParseEndTxnMarker(it.Record().Value); err != nil || epoch != 9 {
 		t.Fatalf("coordinator epoch %d, %v", epoch, err)
+	}
+}
+
+func TestRecompress(t *testing.T) {
+	records := sampleRecords()
+	for _, from := range allCodecs {
+		for _, to := range allCodecs {
+			out, err := Recompress([]byte("before"), build(t, withCodec(from), records), to, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = out[len("before"):]
+			if _, err := Validate(out, lenient()); err != nil {
+				t.Fatalf("%s to %s: %v", from, to, err)
+			}
+			if Batch(out).Codec() != to {
+				t.Fatalf("%s to %s: codec %s", from, to, Batch(out).Codec())
+			}
+			checkIterates(t, out, records)
+		}
+	}
+}
+
+// TestWideZstdWindow: levels above 19 ask for windows that no pooled decoder keeps.
+func TestWideZstdWindow(t *testing.T) {
+	plain := build(t, DefaultBuilderOptions(), sampleRecords())
+	var compressed bytes.Buffer
+	w, err := zstd.NewWriter(&compressed, zstd.WithWindowSize(64<<20), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Written in two parts, so that the encoder does not know the size and
+	// declares its whole window, as streaming clients do.
+	half := len(plain) / 2
+	for _, part := range [][]byte{plain[HeaderSize:half], plain[half:]} {
+		if _, err := w.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := replaceRecords(plain, Zstd, compressed.Bytes())
+	for range 2 {
+		if _, err := Validate(b, lenient()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkIterates(t, b, sampleRecords())
+}
+
+// TestRefusesLinkedLZ4: Kafka's Java client cannot read dependent blocks, so
+// they must not reach the log.
+func TestRefusesLinkedLZ4(t *testing.T) {
+	b := build(t, withCodec(LZ4), sampleRecords()[:4])
+	b[HeaderSize+4] &^= lz4BlockIndependence
+	if _, err := Validate(sealCRC(b), lenient()); !errors.Is(err, ErrDecompress) {
+		t.Fatal(err)
 	}
 }
