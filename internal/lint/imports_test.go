@@ -33,6 +33,9 @@ const (
 	compressModule = "github.com/klauspost/compress"
 )
 
+// testModules are libraries that any test may import.
+var testModules = []string{"pgregory.net/rapid", "go.uber.org/goleak", "github.com/stretchr/testify"}
+
 // layers is the import direction of docs/STYLE.md.
 var layers = []layer{
 	{dir: "internal/invariants", tests: true},
@@ -91,7 +94,7 @@ func checkImport(f *goFile, l *layer, importPath string) string {
 	if importPath == "log" && !f.isTest {
 		return "imports log: use log/slog"
 	}
-	if f.isTest && !l.tests {
+	if f.isTest && (!l.tests || allows(testModules, importPath)) {
 		return ""
 	}
 	if own, ok := strings.CutPrefix(importPath, module); ok {
