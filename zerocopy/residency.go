@@ -1,0 +1,133 @@
+package zerocopy
+
+import (
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// cachestatRefused remembers that cachestat(2) is refused here (before Linux
+// 6.5, or by a seccomp filter), to save the call. It only ever turns true.
+var cachestatRefused atomic.Bool
+
+var pageSize = int64(os.Getpagesize())
+
+// Resident tells how many bytes of fd from position on, at most length, can be
+// sent without waiting for the disk. supported is false where the kernel has
+// no way to tell; the caller then treats everything as resident or reads ahead.
+//
+// Method: cachestat(2) counts the cached pages of the range; if all are there,
+// a one-byte preadv2(2) with RWF_NOWAIT on the last page tells whether the
+// range is also read in, because pages under read-ahead are counted as cached
+// while sendfile would still wait for them, and read-ahead arrives in order.
+// If some are missing, the contiguous prefix is found by bisection: the disk
+// is needed anyway. Without cachestat, the first and the last page are probed;
+// that misses holes in between, which only cost the loop the wait that it
+// would have had without asking.
+//
+// A region that ends in the page the log is appending to is fine: that page is
+// up to date. Costs about a microsecond and does not allocate.
+func Resident(fd int, position, length int64) (resident int64, supported bool, err error) {
+	if length <= 0 {
+		return 0, true, nil
+	}
+	if !cachestatRefused.Load() {
+		resident, err = residentByCachestat(fd, position, length)
+		switch err {
+		case nil:
+			return resident, true, nil
+		case unix.ENOSYS, unix.EPERM, unix.EOPNOTSUPP:
+			// EPERM: since 6.14 a file that we could not write ourselves.
+			if err == unix.ENOSYS {
+				cachestatRefused.Store(true)
+			}
+		default:
+			return 0, false, err
+		}
+	}
+	return residentByNowait(fd, position, length)
+}
+
+func residentByCachestat(fd int, position, length int64) (int64, error) {
+	cached, err := cachedPages(fd, position, length)
+	if err != nil {
+		return 0, err
+	}
+	first := position / pageSize
+	pages := (position+length-1)/pageSize - first + 1
+	if cached >= pages {
+		ready, supported, err := readable(fd, position+length-1)
+		if err != nil {
+			return 0, err
+		}
+		if ready || !supported {
+			return length, nil
+		}
+		// Read-ahead is on its way; what it has not reached starts at the
+		// last page at the latest.
+		pages--
+	}
+	// The largest prefix of pages that are all cached.
+	low, high := int64(0), pages-1
+	for low < high {
+		mid := (low + high + 1) / 2
+		n, err := cachedPages(fd, first*pageSize, mid*pageSize)
+		if err != nil {
+			return 0, err
+		}
+		if n >= mid {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return min(max((first+low)*pageSize-position, 0), length), nil
+}
+
+func cachedPages(fd int, position, length int64) (int64, error) {
+	r := unix.CachestatRange{Off: uint64(position), Len: uint64(length)}
+	var s unix.Cachestat_t
+	if err := unix.Cachestat(uint(fd), &r, &s, 0); err != nil {
+		return 0, err
+	}
+	return int64(s.Cache), nil
+}
+
+func residentByNowait(fd int, position, length int64) (int64, bool, error) {
+	ready, supported, err := readable(fd, position)
+	if err != nil || !supported || !ready {
+		return 0, supported, err
+	}
+	if ready, _, err = readable(fd, position+length-1); err != nil {
+		return 0, true, err
+	}
+	if ready {
+		return length, true, nil
+	}
+	// Only the first page is known to be there.
+	return min(length, pageSize-position%pageSize), true, nil
+}
+
+// readable reports whether the byte at position can be read at once.
+func readable(fd int, position int64) (ready, supported bool, err error) {
+	var b [1]byte
+	iov := unix.Iovec{Base: &b[0], Len: 1}
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(position), 0, unix.RWF_NOWAIT)
+		switch errno {
+		case 0:
+			// At or beyond the end of the file there is nothing to wait for;
+			// sending finds the file short.
+			return true, true, nil
+		case unix.EAGAIN:
+			return false, true, nil
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
+			return false, false, nil
+		case unix.EINTR:
+		default:
+			return false, true, errno
+		}
+	}
+}
