@@ -83,6 +83,8 @@ type GroupConfig struct {
 
 // FreshetConfig holds the keys that Kafka does not have.
 type FreshetConfig struct {
+	AdminListener      string // host:port, empty for none
+	AutoFormat         bool
 	IOEngine           string // auto, uring or pwritev
 	ValidateCompressed bool
 }

@@ -2,6 +2,10 @@ package config
 
 // freshetDefs are the keys that Kafka does not have.
 var freshetDefs = []Def{
+	{"freshet.admin.listener", String, "127.0.0.1:9644", anyValue, Medium, ReadOnly, Works, public,
+		"Address (host:port) of the HTTP server for metrics, health and profiles, which asks nobody who they are; empty turns it off."},
+	{"freshet.auto.format", Boolean, "false", anyValue, Medium, ReadOnly, Works, public,
+		"Whether empty log.dirs are formatted at start; without a configuration file they always are. Apache Kafka asks for kafka-storage.sh format, which protects a broker whose disks are not mounted."},
 	{"freshet.io.engine", String, "auto", oneOf("auto", "uring", "pwritev"), High, ReadOnly, Works, public,
 		"Engine of log writes: uring batches them into io_uring submissions, pwritev writes at once, auto chooses by what it measures on this kernel and file system."},
 	{"freshet.validate.compressed", Boolean, "true", anyValue, Medium, ReadOnly, Works, public,

@@ -58,25 +58,16 @@ func needsListenerPrefix(key string) bool {
 // set writes names as Scala prints a set, which clients see in Kafka's message.
 func set(names []string) string { return "Set(" + strings.Join(names, ", ") + ")" }
 
-// IsTopicList reports whether a topic key is a list, which APPEND and SUBTRACT
-// need.
-func IsTopicList(key string) bool {
-	def := TopicDef(key)
-	return def != nil && def.Type == List
-}
-
-// IsBrokerList reports whether a broker key is a list.
-func IsBrokerList(key string) bool {
+// ListDefault tells whether a topic's or broker's key is a list, which APPEND
+// and SUBTRACT need, and the default they start from when nobody set it.
+func (c *BrokerConfig) ListDefault(topic bool, key string) (deflt string, isList bool) {
 	def := BrokerDef(key)
-	return def != nil && def.Type == List
-}
-
-// TopicDefault is the default of a topic key in its table, "" when it has none:
-// what APPEND and SUBTRACT start from when the topic does not set the key.
-func TopicDefault(key string) string {
-	if def := TopicDef(key); def != nil {
-		text, _ := def.Default()
-		return text
+	if topic {
+		def = TopicDef(key)
 	}
-	return ""
+	if def == nil || def.Type != List {
+		return "", false
+	}
+	deflt, _ = def.Default()
+	return deflt, true
 }

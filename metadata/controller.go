@@ -1,0 +1,132 @@
+package metadata
+
+import (
+	"math/rand/v2"
+	"slices"
+)
+
+// ConfigSchema is what the controller must know of configuration keys. It is
+// filled by *config.BrokerConfig.
+type ConfigSchema interface {
+	// ValidateTopic checks a topic's whole set of overrides.
+	ValidateTopic(overrides map[string]string) error
+	// ValidateDynamicBroker checks the whole set of dynamic values of one
+	// broker, or of all brokers.
+	ValidateDynamicBroker(values map[string]string, perBroker bool) error
+	// ListDefault tells whether a topic's or broker's key is a list, which
+	// APPEND and SUBTRACT need, and what they start from when it is not set.
+	ListDefault(topic bool, key string) (deflt string, isList bool)
+}
+
+// Controller makes the decisions that change metadata: it looks at an Image
+// and a wish and returns Records for the Store, or a refusal. It keeps nothing,
+// so it may be used from anywhere.
+type Controller struct {
+	// Config checks configuration values.
+	Config ConfigSchema
+	// NumPartitions and ReplicationFactor are the defaults for new topics.
+	NumPartitions     int32
+	ReplicationFactor int16
+	// NewID makes topic ids: RandomUUID, or a seeded source in tests.
+	NewID func() UUID
+	// Rand places replicas; nil starts at the first broker each time.
+	Rand *rand.Rand
+}
+
+// maxPartitionsPerRequest bounds what one request may create, as Kafka does
+// (ReplicationControlManager.MAX_PARTITIONS_PER_BATCH).
+const maxPartitionsPerRequest = 10_000
+
+var errTooManyPartitions = &Error{CodePolicyViolation, "Excessively large number of partitions per request."}
+
+// Assignment names the replicas of one partition of a topic to be made; the
+// first is the preferred leader.
+type Assignment struct {
+	Partition int32
+	Brokers   []int32
+}
+
+// checkAssignment checks replicas chosen by a client. replicationFactor is that
+// of the partitions before, 0 when there are none.
+func checkAssignment(img *Image, replicas []int32, replicationFactor int) *Error {
+	if len(replicas) == 0 {
+		return refuse(CodeInvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+	}
+	sorted := slices.Sorted(slices.Values(replicas))
+	for i, id := range sorted {
+		if img.Broker(id) == nil {
+			return refuse(CodeInvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+		}
+		if i > 0 && sorted[i-1] == id {
+			return refuse(CodeInvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+		}
+	}
+	if replicationFactor > 0 && len(replicas) != replicationFactor {
+		return refuse(CodeInvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), "+
+			"but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), replicationFactor)
+	}
+	return nil
+}
+
+// newPartition is a partition with these replicas; those not fenced are in
+// sync and the first of them leads. It is nil when all are fenced.
+func newPartition(img *Image, replicas []int32) *Partition {
+	p := &Partition{Replicas: replicas, Leader: -1}
+	assigned := false
+	for _, id := range replicas {
+		broker := img.Broker(id)
+		dir := UnassignedDir
+		if len(broker.Dirs) == 1 {
+			dir, assigned = broker.Dirs[0], true
+		}
+		p.Dirs = append(p.Dirs, dir)
+		if !broker.Fenced {
+			p.ISR = append(p.ISR, id)
+		}
+	}
+	if !assigned {
+		p.Dirs = nil
+	}
+	if len(p.ISR) == 0 {
+		return nil
+	}
+	p.Leader = p.ISR[0]
+	return p
+}
+
+// place chooses replicas for count partitions: brokers in turn, each partition
+// starting one further on, fenced ones last. The error's message is Kafka's
+// (StripedReplicaPlacer).
+func (c *Controller) place(img *Image, count, replicationFactor int) ([]Partition, *Error) {
+	var live, fenced []int32
+	for _, broker := range img.Brokers {
+		if broker.Fenced {
+			fenced = append(fenced, broker.ID)
+		} else {
+			live = append(live, broker.ID)
+		}
+	}
+	switch {
+	case len(live) == 0:
+		return nil, refuse(CodeInvalidReplicationFactor, "All brokers are currently fenced.")
+	case replicationFactor > len(img.Brokers):
+		return nil, refuse(CodeInvalidReplicationFactor, "The target replication factor of %d cannot be reached because only %d broker(s) are registered.",
+			replicationFactor, len(img.Brokers))
+	}
+	start := 0
+	if c.Rand != nil {
+		start = c.Rand.IntN(len(live))
+	}
+	partitions := make([]Partition, count)
+	for i := range partitions {
+		replicas := make([]int32, 0, replicationFactor)
+		for j := 0; j < replicationFactor && j < len(live); j++ {
+			replicas = append(replicas, live[(start+i+j)%len(live)])
+		}
+		for j := 0; len(replicas) < replicationFactor; j++ {
+			replicas = append(replicas, fenced[(start+i+j)%len(fenced)])
+		}
+		partitions[i] = *newPartition(img, replicas)
+	}
+	return partitions, nil
+}

@@ -1,0 +1,40 @@
+package metadata
+
+import "fmt"
+
+// Code is an error code of the Kafka protocol.
+type Code int16
+
+// The codes that decisions on metadata can end with (Kafka: Errors).
+const (
+	CodeUnknownServerError       Code = -1
+	CodeUnknownTopicOrPartition  Code = 3
+	CodeInvalidTopic             Code = 17 // INVALID_TOPIC_EXCEPTION
+	CodeTopicAlreadyExists       Code = 36
+	CodeInvalidPartitions        Code = 37
+	CodeInvalidReplicationFactor Code = 38
+	CodeInvalidReplicaAssignment Code = 39
+	CodeInvalidConfig            Code = 40
+	CodeInvalidRequest           Code = 42
+	CodePolicyViolation          Code = 44
+	CodeUnknownTopicID           Code = 100
+)
+
+// Error is a refusal that a client sees: Kafka's code and message.
+type Error struct {
+	Code    Code
+	Message string
+}
+
+// Error is the message.
+func (e *Error) Error() string { return e.Message }
+
+func refuse(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Kafka's own messages for refusals that carry no more than their code.
+var (
+	errUnknownTopic   = &Error{CodeUnknownTopicOrPartition, "This server does not host this topic-partition."}
+	errUnknownTopicID = &Error{CodeUnknownTopicID, "This server does not host this topic ID."}
+)

@@ -1,0 +1,132 @@
+package metadata
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Image is everything the cluster agreed on at one moment. It is immutable, as
+// is all that hangs from it: callers must not change what they are given.
+type Image struct {
+	// Index is the number of the last record applied.
+	Index int64
+	// ClusterID is the cluster's name for itself, in base64.
+	ClusterID string
+	// NextProducerID is the first producer id not yet given to a broker.
+	NextProducerID int64
+	// Features are the finalized feature levels, for example metadata.version.
+	Features map[string]int16
+	// Brokers are the registered brokers by id.
+	Brokers []Broker
+	// BrokerConfigs are the dynamic values by broker id in decimal; those for
+	// all brokers stand under "".
+	BrokerConfigs map[string]map[string]string
+
+	byName trie[string, *Topic]
+	byID   trie[UUID, *Topic]
+	// collisions lists, by unified name, the topics whose names have a
+	// character that may collide.
+	collisions trie[string, []string]
+	partitions int
+}
+
+// Broker is a registered broker.
+type Broker struct {
+	ID     int32  `json:"id"`
+	Rack   string `json:"rack,omitempty"`
+	Fenced bool   `json:"fenced,omitempty"`
+	Dirs   []UUID `json:"dirs,omitempty"` // ids of its log directories
+}
+
+// Topic is one topic.
+type Topic struct {
+	Name       string
+	ID         UUID
+	Internal   bool
+	Partitions []*Partition      // by partition number, without gaps
+	Configs    map[string]string // the topic's overrides, nil when it has none
+}
+
+// Partition is one partition's assignment and leadership.
+type Partition struct {
+	Replicas       []int32 `json:"replicas"`
+	Dirs           []UUID  `json:"dirs,omitempty"` // log directory of each replica; nil: all unassigned
+	ISR            []int32 `json:"isr"`
+	Leader         int32   `json:"leader"`      // -1: none
+	LeaderEpoch    int32   `json:"leaderEpoch"` // grows whenever the leader may have changed
+	PartitionEpoch int32   `json:"partitionEpoch"`
+	// ELR are replicas outside the ISR that hold everything committed
+	// (KIP-966); LastKnownELR those that did before an unclean restart.
+	ELR          []int32 `json:"elr,omitempty"`
+	LastKnownELR []int32 `json:"lastKnownElr,omitempty"`
+}
+
+var hashSeed = maphash.MakeSeed()
+
+func hashString(s string) uint64 { return maphash.String(hashSeed, s) }
+
+// hashUUID mixes an id's halves; ids are random but a client may ask for any.
+func hashUUID(u UUID) uint64 {
+	return maphash.Comparable(hashSeed, [2]uint64{binary.LittleEndian.Uint64(u[:8]), binary.LittleEndian.Uint64(u[8:])})
+}
+
+// NewImage is the image before the first record.
+func NewImage() *Image {
+	return &Image{
+		byName:     trie[string, *Topic]{hash: hashString},
+		byID:       trie[UUID, *Topic]{hash: hashUUID},
+		collisions: trie[string, []string]{hash: hashString},
+	}
+}
+
+// Topic finds a topic by name, nil when there is none. It does not allocate.
+func (img *Image) Topic(name string) *Topic {
+	topic, _ := img.byName.get(name)
+	return topic
+}
+
+// TopicByID finds a topic by id, nil when there is none. It does not allocate.
+func (img *Image) TopicByID(id [16]byte) *Topic {
+	topic, _ := img.byID.get(id)
+	return topic
+}
+
+// NumTopics is the number of topics, NumPartitions that of all partitions.
+func (img *Image) NumTopics() int { return img.byName.size }
+
+// NumPartitions is the number of partitions of all topics.
+func (img *Image) NumPartitions() int { return img.partitions }
+
+// Topics yields every topic in no order.
+func (img *Image) Topics() iter.Seq[*Topic] {
+	return func(yield func(*Topic) bool) {
+		img.byName.each(func(_ string, topic *Topic) bool { return yield(topic) })
+	}
+}
+
+// SortedTopics lists every topic by name.
+func (img *Image) SortedTopics() []*Topic {
+	topics := slices.AppendSeq(make([]*Topic, 0, img.NumTopics()), img.Topics())
+	slices.SortFunc(topics, func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
+	return topics
+}
+
+// Partition is partition i of the topic, nil when it has none of that number.
+func (t *Topic) Partition(i int32) *Partition {
+	if i < 0 || int(i) >= len(t.Partitions) {
+		return nil
+	}
+	return t.Partitions[i]
+}
+
+// Broker finds a registered broker, nil when there is none.
+func (img *Image) Broker(id int32) *Broker {
+	i, ok := slices.BinarySearchFunc(img.Brokers, id, func(b Broker, id int32) int { return int(b.ID) - int(id) })
+	if !ok {
+		return nil
+	}
+	return &img.Brokers[i]
+}

@@ -1,0 +1,168 @@
+package metadata
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Record is one fact in the metadata log. Records are applied in order and
+// carry everything that was decided, so that applying them needs no decision.
+type Record interface {
+	// kind is the record's name in the log; it never changes.
+	kind() string
+	// apply changes the image under construction. An error means that the
+	// record does not fit the image: the log is damaged or from elsewhere.
+	apply(b *builder) error
+}
+
+// ClusterRecord founds the cluster. It is the first record.
+type ClusterRecord struct {
+	ClusterID string `json:"clusterId"`
+}
+
+// BrokerRecord registers a broker, or registers it anew.
+type BrokerRecord struct {
+	Broker
+}
+
+// FeatureRecord finalizes a feature at a level; 0 takes it away.
+type FeatureRecord struct {
+	Name  string `json:"name"`
+	Level int16  `json:"level"`
+}
+
+// TopicRecord creates a topic without partitions.
+type TopicRecord struct {
+	Name string `json:"name"`
+	ID   UUID   `json:"id"`
+}
+
+// PartitionsRecord adds partitions to a topic, from number First on.
+type PartitionsRecord struct {
+	TopicID    UUID        `json:"topicId"`
+	First      int32       `json:"first"`
+	Partitions []Partition `json:"partitions"`
+}
+
+// PartitionChangeRecord replaces one partition's state.
+type PartitionChangeRecord struct {
+	TopicID   UUID      `json:"topicId"`
+	Partition int32     `json:"partition"`
+	State     Partition `json:"state"`
+}
+
+// RemoveTopicRecord deletes a topic, its partitions and its configuration. It
+// is the only thing that entitles a broker to delete a partition's files.
+type RemoveTopicRecord struct {
+	TopicID UUID `json:"topicId"`
+}
+
+// ConfigRecord sets one dynamic configuration value; a nil value removes it.
+type ConfigRecord struct {
+	Resource ResourceType `json:"resource"`
+	Name     string       `json:"name"`
+	Key      string       `json:"key"`
+	Value    *string      `json:"value"`
+}
+
+// ProducerIDsRecord reserves all producer ids below NextProducerID.
+type ProducerIDsRecord struct {
+	BrokerID       int32 `json:"brokerId"`
+	NextProducerID int64 `json:"nextProducerId"`
+}
+
+// ResourceType is a kind of thing that has configuration (Kafka:
+// ConfigResource.Type).
+type ResourceType int8
+
+// Resource types of the protocol.
+const (
+	ResourceTopic         ResourceType = 2
+	ResourceBroker        ResourceType = 4
+	ResourceBrokerLogger  ResourceType = 8
+	ResourceClientMetrics ResourceType = 16
+	ResourceGroup         ResourceType = 32
+)
+
+// String is the type as Kafka's messages write it.
+func (r ResourceType) String() string {
+	switch r {
+	case ResourceTopic:
+		return "TOPIC"
+	case ResourceBroker:
+		return "BROKER"
+	case ResourceBrokerLogger:
+		return "BROKER_LOGGER"
+	case ResourceClientMetrics:
+		return "CLIENT_METRICS"
+	case ResourceGroup:
+		return "GROUP"
+	}
+	return "UNKNOWN"
+}
+
+func (*ClusterRecord) kind() string         { return "cluster" }
+func (*BrokerRecord) kind() string          { return "broker" }
+func (*FeatureRecord) kind() string         { return "feature" }
+func (*TopicRecord) kind() string           { return "topic" }
+func (*PartitionsRecord) kind() string      { return "partitions" }
+func (*PartitionChangeRecord) kind() string { return "partition" }
+func (*RemoveTopicRecord) kind() string     { return "removeTopic" }
+func (*ConfigRecord) kind() string          { return "config" }
+func (*ProducerIDsRecord) kind() string     { return "producerIds" }
+
+// emptyRecord is a record of the kind, to decode into; nil when the kind is
+// unknown.
+func emptyRecord(kind string) Record {
+	switch kind {
+	case "cluster":
+		return &ClusterRecord{}
+	case "broker":
+		return &BrokerRecord{}
+	case "feature":
+		return &FeatureRecord{}
+	case "topic":
+		return &TopicRecord{}
+	case "partitions":
+		return &PartitionsRecord{}
+	case "partition":
+		return &PartitionChangeRecord{}
+	case "removeTopic":
+		return &RemoveTopicRecord{}
+	case "config":
+		return &ConfigRecord{}
+	case "producerIds":
+		return &ProducerIDsRecord{}
+	}
+	return nil
+}
+
+// envelope is a record as the log holds it: JSON, so that a person can read
+// the log and a newer version can add fields.
+type envelope struct {
+	Kind string          `json:"kind"`
+	Data json.RawMessage `json:"data"`
+}
+
+func encodeRecord(r Record) ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode a %s record: %w", r.kind(), err)
+	}
+	return json.Marshal(envelope{Kind: r.kind(), Data: data})
+}
+
+func decodeRecord(text []byte) (Record, error) {
+	var e envelope
+	if err := json.Unmarshal(text, &e); err != nil {
+		return nil, fmt.Errorf("cannot decode a record: %w", err)
+	}
+	r := emptyRecord(e.Kind)
+	if r == nil {
+		return nil, fmt.Errorf("record of the unknown kind %q: it was written by a newer version", e.Kind)
+	}
+	if err := json.Unmarshal(e.Data, r); err != nil {
+		return nil, fmt.Errorf("cannot decode a %s record: %w", e.Kind, err)
+	}
+	return r, nil
+}
