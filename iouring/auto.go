@@ -55,8 +55,11 @@ const (
 	// completion to every acknowledgement.
 	ringMarginPercent = 85
 
-	exploreEvery   = 4096 // turns between ring turns taken to learn its cost
-	explorePercent = 200  // not explored when it was this much dearer
+	// Now and then a turn goes the other way, to keep its estimate honest. A
+	// wrong stay on the ring is left sooner: inline turns disturb nobody.
+	exploreRingEvery   = 4096 // turns
+	exploreInlineEvery = 256
+	explorePercent     = 200 // the ring is not explored when it was this much dearer
 
 	strikeFactor      = 20      // times the norm of the class
 	strikeFloorNs     = 5e6     // and at least this long
@@ -155,10 +158,12 @@ func (p *autoPolicy) endTurn(nowNs int64) {
 	switch {
 	case p.throttled:
 		p.turnRing = true
-	case p.turns%exploreEvery == 0 && p.worthExploring():
+	case p.ringIsCheaper(p.usual):
+		p.turnRing = p.turns%exploreInlineEvery != 0
+	case p.turns%exploreRingEvery == 0 && p.worthExploring():
 		p.turnRing, p.exploring = true, true
 	default:
-		p.turnRing = p.ringIsCheaper(p.usual)
+		p.turnRing = false
 	}
 }
 

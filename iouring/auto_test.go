@@ -120,10 +120,10 @@ func TestAutoExploresNowAndThen(t *testing.T) {
 	for _, tc := range []struct {
 		ring int64
 		want int
-	}{{15 * us, 2}, {60 * us, 0}} {
+	}{{15 * us, 2}, {60 * us, 0}, {5 * us, 2*exploreRingEvery + 10 - 2*exploreRingEvery/exploreInlineEvery}} {
 		p := calibrated(14*us, tc.ring)
 		ringTurns := 0
-		for range 2*exploreEvery + 10 {
+		for range 2*exploreRingEvery + 10 {
 			p.endTurn(0)
 			if p.deferred() {
 				ringTurns++
@@ -133,7 +133,7 @@ func TestAutoExploresNowAndThen(t *testing.T) {
 			}
 		}
 		if ringTurns != tc.want {
-			t.Errorf("ring at %d µs: %d turns explored, want %d", tc.ring/us, ringTurns, tc.want)
+			t.Errorf("ring at %d µs: %d ring turns, want %d", tc.ring/us, ringTurns, tc.want)
 		}
 	}
 }

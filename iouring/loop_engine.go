@@ -31,6 +31,7 @@ type loopEngine struct {
 	off    *offload
 	waiter *pollWaiter // only without a ring
 	policy policy
+	timed  bool // the policy wants to know what writes cost
 	why    string
 
 	files    []*fileQueue // by descriptor; idle ones are kept and reused
@@ -82,8 +83,13 @@ var (
 	_ Async  = (*loopEngine)(nil)
 )
 
-// nowNs is monotonic time since the engine was made.
-func (e *loopEngine) nowNs() int64 { return int64(time.Since(e.epoch)) }
+// nowNs is monotonic time since the engine was made; zero when nobody asks.
+func (e *loopEngine) nowNs() int64 {
+	if !e.timed {
+		return 0
+	}
+	return int64(time.Since(e.epoch))
+}
 
 func (e *loopEngine) Name() string  { return e.name }
 func (e *loopEngine) InFlight() int { return e.inFlight }
@@ -189,7 +195,9 @@ func (e *loopEngine) Flush() {
 	if e.ring != nil && e.ring.pending() > 0 {
 		e.ring.submit()
 	}
-	e.policy.endTurn(e.nowNs())
+	if e.timed {
+		e.policy.endTurn(e.nowNs())
+	}
 }
 
 // start begins every write and fdatasync that may begin, and retries async
@@ -369,7 +377,9 @@ func (e *loopEngine) complete(userData uint64, res int32) {
 	case slotWrite:
 		q := s.file
 		e.ringWrites--
-		e.policy.observe(observation{bytes: q.batchBytes, ns: e.nowNs() - q.startedNs, group: int(s.submitted), ring: true})
+		if e.timed {
+			e.policy.observe(observation{bytes: q.batchBytes, ns: e.nowNs() - q.startedNs, group: int(s.submitted), ring: true})
+		}
 		e.returnSlot(index)
 		clear(q.iovs[:q.iovCount])
 		e.iovFree = append(e.iovFree, q.iovs)

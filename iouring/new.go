@@ -90,7 +90,8 @@ func autoWithoutRing(opts Options, why string) (*loopEngine, error) {
 }
 
 func newLoopEngine(name string, p policy, opts Options, withRing bool) (*loopEngine, error) {
-	e := &loopEngine{name: name, policy: p, epoch: time.Now()}
+	_, timed := p.(*autoPolicy)
+	e := &loopEngine{name: name, policy: p, timed: timed, epoch: time.Now()}
 	var err error
 	if !withRing {
 		if e.off, err = newOffload(opts.SyncWorkers); err != nil {

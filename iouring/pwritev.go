@@ -19,7 +19,9 @@ func (e *loopEngine) writeInline(q *fileQueue) {
 		count, position := q.gather(e.inlineIov[:])
 		startedNs := e.nowNs()
 		n, err := pwritev(q.fd, e.inlineIov[:count], position)
-		e.policy.observe(observation{bytes: n, ns: e.nowNs() - startedNs, group: 1})
+		if e.timed {
+			e.policy.observe(observation{bytes: n, ns: e.nowNs() - startedNs, group: 1})
+		}
 		clear(e.inlineIov[:count])
 		eff = q.step(event{kind: evWritten, n: n, err: err})
 	}

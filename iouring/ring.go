@@ -289,7 +289,7 @@ func (r *ring) flushOverflow() {
 // drainEvery is how many consecutive empty reaps go by before the eventfd is
 // read all the same: it bounds the wake-ups of a level-triggered watcher after
 // a signal that came later than its completion, without a read(2) per turn.
-const drainEvery = 8
+const drainEvery = 32
 
 // drain empties the eventfd after a reap that found n completions. It reports
 // whether more have arrived, whose signal it may have swallowed: the kernel

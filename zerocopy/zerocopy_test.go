@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"freshet/internal/invariants"
 )
 
 // pipe is a connected pair of TCP sockets on loopback: ours non-blocking, as
@@ -508,7 +510,8 @@ func TestNothingAllocates(t *testing.T) {
 			}
 		}},
 	} {
-		if n := testing.AllocsPerRun(300, tc.f); n > 0 {
+		// Under the race detector sync.Pool forgets at random.
+		if n := testing.AllocsPerRun(300, tc.f); n > 0 && !(invariants.Enabled && tc.name == "copy") {
 			t.Errorf("%s: %v allocations", tc.name, n)
 		}
 	}
