@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/format"
 	"go/token"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -78,21 +79,62 @@ func sleeps(t *tree) []violation {
 	return found
 }
 
-// skips allows t.Skip only where a tool of the machine may be missing.
+// skips allows Skip of a testing.T, B or F only where a tool of the machine may
+// be missing. (Skip of a rapid.T is a precondition and fine.)
 func skips(t *tree) []violation {
 	var found []violation
-	inspect(t, func(f *goFile, n ast.Node) {
-		if !f.isTest || within(f.dir(), "compat") {
-			return
+	for _, f := range t.files {
+		if f.isTest && !within(f.dir(), "compat") {
+			skipsIn(t, f, f.syntax, nil, &found)
 		}
-		for _, name := range []string{"Skip", "Skipf", "SkipNow"} {
-			if selector(n, "t", name) || selector(n, "b", name) {
-				found = append(found, t.at(f, n.Pos(),
-					"%s outside compat: a test that needs only Go and Linux always runs", name))
+	}
+	return found
+}
+
+// skipsIn looks for skips below a node; names are the parameters in scope that
+// are tests, by whether they still are.
+func skipsIn(t *tree, f *goFile, root ast.Node, names map[string]bool, found *[]violation) {
+	ast.Inspect(root, func(n ast.Node) bool {
+		var params *ast.FieldList
+		switch fn := n.(type) {
+		case *ast.FuncDecl:
+			params = fn.Type.Params
+		case *ast.FuncLit:
+			params = fn.Type.Params
+		case *ast.SelectorExpr:
+			x, ok := fn.X.(*ast.Ident)
+			if ok && names[x.Name] && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, fn.Sel.Name) {
+				*found = append(*found, t.at(f, n.Pos(),
+					"%s outside compat: a test that needs only Go and Linux always runs", fn.Sel.Name))
+			}
+			return true
+		default:
+			return true
+		}
+		if n == root {
+			return true
+		}
+		inner := maps.Clone(names)
+		if inner == nil {
+			inner = map[string]bool{}
+		}
+		for _, field := range params.List {
+			for _, name := range field.Names {
+				inner[name.Name] = isTesting(field.Type)
 			}
 		}
+		skipsIn(t, f, n, inner, found)
+		return false
 	})
-	return found
+}
+
+// isTesting matches *testing.T, *testing.B, *testing.F and testing.TB.
+func isTesting(e ast.Expr) bool {
+	if star, ok := e.(*ast.StarExpr); ok {
+		e = star.X
+	}
+	return selector(e, "testing", "T") || selector(e, "testing", "B") ||
+		selector(e, "testing", "F") || selector(e, "testing", "TB")
 }
 
 // panics wants to know whose fault a panic is.
@@ -226,9 +268,10 @@ func TestCodeRulesCatch(t *testing.T) {
 		"a/a_test.go": "package a\nfunc f() {\ntime.Sleep(1) }",
 	}, "a/a_test.go:3: time.Sleep")
 	expect(t, skips, map[string]string{
-		"a/a_test.go":      "package a\nfunc f(t T) { t.Skipf(`x`) }",
-		"compat/a_test.go": "package a\nfunc f(t T) { t.Skip(`x`) }",
-	}, "a/a_test.go:2: Skipf")
+		"a/a_test.go": "package a\nfunc f(t *testing.T) {\nt.Skipf(`x`)\n" +
+			"func(t *rapid.T) { t.Skip(`fine`) }\nfunc(b *testing.B) { t.Skip(b) } }",
+		"compat/a_test.go": "package a\nfunc f(t *testing.T) { t.Skip(`x`) }",
+	}, "a/a_test.go:3: Skipf", "a/a_test.go:5: Skip outside")
 	expect(t, panics, map[string]string{
 		"a/a.go": "package a\nfunc f() {\npanic(`BUG: x`)\npanic(`oh`)\npanic(fmt.Sprintf(`FATAL: %d`, 1))\npanic(`no `+s)\npanic(err)\n}",
 	}, "a/a.go:4: panic", "a/a.go:6: panic")
