@@ -308,4 +308,3 @@ func (s *scenario) request(name string, a args) {
 		fmt.Fprintf(&s.out, "request %d waits\n", s.token)
 	}
 }
-
