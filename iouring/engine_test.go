@@ -271,29 +271,33 @@ func TestEventFDIsReadableWhenCompletionsWait(t *testing.T) {
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	eachEngine(t, func(t *testing.T, e *loopEngine) {
-		d := &steady{}
+	for _, sync := range []bool{false, true} {
+		eachEngine(t, func(t *testing.T, e *loopEngine) { steadyState(t, e, sync) })
+	}
+}
+
+func steadyState(t *testing.T, e *loopEngine, sync bool) {
+	d := &steady{}
+	for i := range d.ops {
+		f := tempFile(t)
+		d.ops[i] = Op{Fd: int(f.Fd()), Bufs: [][]byte{make([]byte, 1000), make([]byte, 500)}, Len: 1500, Sync: sync, Done: d}
+	}
+	turn := func() {
 		for i := range d.ops {
-			f := tempFile(t)
-			d.ops[i] = Op{Fd: int(f.Fd()), Bufs: [][]byte{make([]byte, 1000), make([]byte, 500)}, Len: 1500, Done: d}
+			e.Write(&d.ops[i])
 		}
-		turn := func() {
-			for i := range d.ops {
-				e.Write(&d.ops[i])
-			}
-			e.Flush()
-			e.await()
-		}
-		for range 50 {
-			turn()
-		}
-		if n := testing.AllocsPerRun(200, turn); n > 0 {
-			t.Fatalf("%v allocations a turn of %d writes", n, len(d.ops))
-		}
-		if d.err != nil {
-			t.Fatal(d.err)
-		}
-	})
+		e.Flush()
+		e.await()
+	}
+	for range 50 {
+		turn()
+	}
+	if n := testing.AllocsPerRun(200, turn); n > 0 {
+		t.Fatalf("%v allocations a turn of %d writes", n, len(d.ops))
+	}
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
 }
 
 // steady rewrites the same Ops for ever.

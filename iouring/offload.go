@@ -28,10 +28,11 @@ type offloadJob struct {
 
 // offload runs blocking calls on a bounded number of goroutines for engines
 // that have no ring, and hands the results back to the loop through an
-// eventfd, as a ring would. Goroutines start when there is work and end with
-// the queue, so an idle broker has none.
+// eventfd, as a ring would. A goroutine starts when there is work that no idle
+// one can take, and stays until close.
 //
-// Any goroutine may call post; submit, take and close are the loop's.
+// Any goroutine may call post; submit, take and close are the loop's. The queue
+// is bounded by the files and polls of the loop: one fdatasync a file.
 type offload struct {
 	eventFd int
 	limit   int // goroutines
@@ -41,9 +42,11 @@ type offload struct {
 		queue   []offloadJob // waiting; head is the next
 		head    int
 		running int
+		idle    int
 		results []offloadJob
 		closed  bool
 	}
+	wake    sync.Cond // work has come, or close
 	workers sync.WaitGroup
 	taken   []offloadJob // the loop's copy of results, swapped to and fro
 }
@@ -58,22 +61,48 @@ func newOffload(limit int) (*offload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offload{eventFd: fd, limit: limit}, nil
+	o := &offload{eventFd: fd, limit: limit}
+	o.wake.L = &o.mu
+	return o, nil
 }
 
 // submit queues job and makes sure that somebody runs it.
 func (o *offload) submit(job offloadJob) {
 	o.mu.Lock()
 	o.mu.queue = append(o.mu.queue, job)
-	spawn := o.mu.running < o.limit
+	waiting := len(o.mu.queue) - o.mu.head
+	spawn := waiting > o.mu.idle && o.mu.running < o.limit
 	if spawn {
 		o.mu.running++
 		o.workers.Add(1)
+	} else {
+		o.wake.Signal()
 	}
 	o.mu.Unlock()
 	if spawn {
 		go o.work()
 	}
+}
+
+// next waits for a job; false when the pool closes and nothing is left.
+func (o *offload) next() (offloadJob, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.mu.head == len(o.mu.queue) {
+		if o.mu.closed {
+			return offloadJob{}, false
+		}
+		o.mu.idle++
+		o.wake.Wait()
+		o.mu.idle--
+	}
+	job := o.mu.queue[o.mu.head]
+	o.mu.queue[o.mu.head] = offloadJob{}
+	o.mu.head++
+	if o.mu.head == len(o.mu.queue) {
+		o.mu.queue, o.mu.head = o.mu.queue[:0], 0
+	}
+	return job, true
 }
 
 func (o *offload) work() {
@@ -85,19 +114,10 @@ func (o *offload) work() {
 		}
 	}()
 	for {
-		o.mu.Lock()
-		if o.mu.head == len(o.mu.queue) {
-			clear(o.mu.queue)
-			o.mu.queue, o.mu.head = o.mu.queue[:0], 0
-			o.mu.running--
-			o.mu.Unlock()
+		job, ok := o.next()
+		if !ok {
 			return
 		}
-		job := o.mu.queue[o.mu.head]
-		o.mu.queue[o.mu.head] = offloadJob{}
-		o.mu.head++
-		o.mu.Unlock()
-
 		switch job.kind {
 		case jobSync:
 			// Not repeated on EINTR: an interrupted fdatasync may already have
@@ -160,6 +180,7 @@ func (o *offload) take() []offloadJob {
 func (o *offload) close() {
 	o.mu.Lock()
 	o.mu.closed = true
+	o.wake.Broadcast()
 	o.mu.Unlock()
 	o.workers.Wait()
 	_ = unix.Close(o.eventFd)

@@ -18,17 +18,20 @@ var pageSize = int64(os.Getpagesize())
 // sent without waiting for the disk. supported is false where the kernel has
 // no way to tell; the caller then treats everything as resident or reads ahead.
 //
-// Method: cachestat(2) counts the cached pages of the range; if all are there,
-// a one-byte preadv2(2) with RWF_NOWAIT on the last page tells whether the
-// range is also read in, because pages under read-ahead are counted as cached
-// while sendfile would still wait for them, and read-ahead arrives in order.
-// If some are missing, the contiguous prefix is found by bisection: the disk
-// is needed anyway. Without cachestat, the first and the last page are probed;
-// that misses holes in between, which only cost the loop the wait that it
-// would have had without asking.
+// Method: cachestat(2) counts the cached pages of the range, whatever its
+// length, in half a microsecond. That is not enough: pages under read-ahead
+// count as cached from the moment they are asked for (measured: all 1,024 pages
+// of a 4 MiB range, 5 ms before they were there), and sendfile would wait for
+// them. So a one-byte preadv2(2) with RWF_NOWAIT on the last page confirms that
+// the range has been read in; read-ahead arrives in order. If pages are missing,
+// the prefix that passes both is found by bisection: the disk is needed anyway.
+// Without cachestat, the first and the last page are probed; that misses holes
+// in between, which only cost the loop the wait that it would have had without
+// asking.
 //
 // A region that ends in the page the log is appending to is fine: that page is
-// up to date. Costs about a microsecond and does not allocate.
+// up to date. Costs one to two microseconds when all is
+// resident, and does not allocate.
 func Resident(fd int, position, length int64) (resident int64, supported bool, err error) {
 	if length <= 0 {
 		return 0, true, nil
@@ -51,39 +54,43 @@ func Resident(fd int, position, length int64) (resident int64, supported bool, e
 }
 
 func residentByCachestat(fd int, position, length int64) (int64, error) {
-	cached, err := cachedPages(fd, position, length)
+	ready, err := readIn(fd, position, length)
 	if err != nil {
 		return 0, err
 	}
-	first := position / pageSize
-	pages := (position+length-1)/pageSize - first + 1
-	if cached >= pages {
-		ready, supported, err := readable(fd, position+length-1)
-		if err != nil {
-			return 0, err
-		}
-		if ready || !supported {
-			return length, nil
-		}
-		// Read-ahead is on its way; what it has not reached starts at the
-		// last page at the latest.
-		pages--
+	if ready {
+		return length, nil
 	}
-	// The largest prefix of pages that are all cached.
-	low, high := int64(0), pages-1
+	// The largest number of whole pages, from the first on, that are read in.
+	start := position / pageSize * pageSize
+	low, high := int64(0), (position+length-1-start)/pageSize
 	for low < high {
 		mid := (low + high + 1) / 2
-		n, err := cachedPages(fd, first*pageSize, mid*pageSize)
-		if err != nil {
+		if ready, err = readIn(fd, start, mid*pageSize); err != nil {
 			return 0, err
 		}
-		if n >= mid {
+		if ready {
 			low = mid
 		} else {
 			high = mid - 1
 		}
 	}
-	return min(max((first+low)*pageSize-position, 0), length), nil
+	return max(start+low*pageSize-position, 0), nil
+}
+
+// readIn reports whether every page of the range is cached and, going by the
+// last, read in.
+func readIn(fd int, position, length int64) (bool, error) {
+	cached, err := cachedPages(fd, position, length)
+	if err != nil {
+		return false, err
+	}
+	end := position + length - 1
+	if cached < end/pageSize-position/pageSize+1 {
+		return false, nil
+	}
+	ready, supported, err := readable(fd, end)
+	return ready || !supported, err
 }
 
 func cachedPages(fd int, position, length int64) (int64, error) {

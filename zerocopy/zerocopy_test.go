@@ -443,6 +443,39 @@ func TestResident(t *testing.T) {
 	}
 }
 
+// Pages under read-ahead count as cached, but sendfile would wait for them.
+func TestResidentDoesNotCountPagesOnTheirWay(t *testing.T) {
+	const size = 8 << 20
+	_, _, path := segment(t, size)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd := int(f.Fd())
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := Resident(fd, 0, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			continue // nothing has arrived yet
+		}
+		if ready, _, err := readable(fd, n-1); !ready || err != nil {
+			t.Fatalf("byte %d of %d said to be resident is not there, %v", n-1, n, err)
+		}
+	}
+}
+
 func TestResidentByNowaitAlone(t *testing.T) {
 	const size = 1 << 20
 	_, _, path := segment(t, size)
