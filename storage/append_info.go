@@ -1,0 +1,53 @@
+package storage
+
+import "freshet/record"
+
+// Origin says who appends a batch, which decides what is checked and assigned.
+type Origin uint8
+
+const (
+	// OriginClient: offsets are assigned, sequences checked.
+	OriginClient Origin = iota
+	// OriginCoordinator: as a client, from a coordinator inside the broker.
+	OriginCoordinator
+	// OriginReplication: base offset must equal the log end offset; nothing
+	// is patched.
+	OriginReplication
+)
+
+// AppendRequest is one validated v2 batch to append. The batch's base offset,
+// leader epoch and, under LogAppendTime, timestamp are patched in place by
+// Reserve; the bytes must stay valid until Complete.
+type AppendRequest struct {
+	Batch       record.Batch
+	LeaderEpoch int32
+	NowMs       int64 // wall clock, for LogAppendTime and segment age
+	Origin      Origin
+}
+
+// Reservation is what Reserve assigned: a place in the offsets and in a file.
+// It is a value; nothing is allocated for it.
+type Reservation struct {
+	Segment         *LogSegment // file to write to (Segment.WriteFd); nil for a duplicate
+	Position        int64       // byte position of the batch in the segment
+	Length          int32       // bytes of the batch
+	BaseOffset      int64
+	NextOffset      int64 // offset after the batch's last record
+	LogAppendTimeMs int64 // -1 under CreateTime
+	LogStartOffset  int64
+	// Duplicate: an idempotent producer sent this batch before. Nothing is to
+	// be written; BaseOffset is that of the first write. WaitOffset must be
+	// published before the duplicate is acknowledged (it may still be in flight).
+	Duplicate  bool
+	WaitOffset int64
+}
+
+// ReadResult is one partition's answer to a read.
+type ReadResult struct {
+	Region           RegionRef // bytes to send, with one reference; empty when nothing to read
+	BaseOffset       int64     // base offset of the first batch in the region
+	HighWatermark    int64
+	LastStableOffset int64
+	LogStartOffset   int64
+	LogEndOffset     int64
+}

@@ -1,0 +1,241 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+
+	"freshet/vfs"
+)
+
+// Flush makes everything below upTo (at most the log end offset) durable:
+// segment files first, then what is derived from them, then the recovery point.
+// It blocks on the disk: never call it on an event loop. A failed sync takes
+// the whole log directory offline and is never retried.
+func (l *Log) Flush(upTo int64) error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	return l.flushLocked(upTo)
+}
+
+// flushLocked is Flush under flushMu.
+func (l *Log) flushLocked(upTo int64) error {
+	if err := l.logDir.failure(); err != nil {
+		return err
+	}
+	target := min(upTo, l.LogEndOffset())
+	if from := l.recoveryPoint.Load(); target > from || l.hasUnsealed() {
+		list := *l.segments.Load()
+		for i := max(0, list.floorIndex(from)); i < len(list) && list[i].baseOffset <= target; i++ {
+			if err := l.flushSegment(list, i, target); err != nil {
+				return l.flushFailed(err)
+			}
+		}
+	}
+	if err := l.epochs.flush(l.fs, l.Dir()); err != nil {
+		return err
+	}
+	if err := l.writeSnapshots(target); err != nil {
+		return err
+	}
+	for {
+		at := l.recoveryPoint.Load()
+		if target <= at || l.recoveryPoint.CompareAndSwap(at, target) {
+			break
+		}
+	}
+	l.lastFlushMs.Store(l.nowMs())
+	return nil
+}
+
+// flushFailed takes the directory offline after a failed sync. Other failures
+// (no space for an index) leave the recovery point where it is: the flush is
+// tried again later.
+func (l *Log) flushFailed(err error) error {
+	if errors.Is(err, errSyncFailed) {
+		return l.logDir.fail(err)
+	}
+	return fmt.Errorf("flush log of %s: %w", l.tp, err)
+}
+
+// hasUnsealed reports whether a closed segment's indexes still wait in memory.
+func (l *Log) hasUnsealed() bool {
+	list := *l.segments.Load()
+	for _, s := range list[:len(list)-1] {
+		s.indexMu.RLock()
+		waiting := s.mem != nil
+		s.indexMu.RUnlock()
+		if waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// flushSegment syncs one segment; a closed one also gets its indexes written
+// and freed from memory.
+func (l *Log) flushSegment(list segmentList, i int, target int64) error {
+	s := list[i]
+	if s.gone.Load() {
+		return nil
+	}
+	if err := s.sync(); err != nil {
+		return err
+	}
+	if err := l.syncSegmentDir(s); err != nil {
+		return err
+	}
+	if i+1 == len(list) || list[i+1].baseOffset > target {
+		return nil // still appended to, or not yet wholly published
+	}
+	if err := s.persistIndexes(true); err != nil {
+		return fmt.Errorf("write indexes of %s: %w", s.path(logSuffix), err)
+	}
+	s.dropMemIndexes()
+	return nil
+}
+
+// sync makes the published bytes durable. A segment deleted meanwhile is fine.
+func (s *LogSegment) sync() error {
+	ref, err := s.acquire()
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && s.gone.Load() {
+			return nil
+		}
+		return err
+	}
+	defer func() { _ = ref.Release() }()
+	h := s.handle.Load()
+	if h == nil || h.ref != ref {
+		return s.sync() // closed for idleness between the two loads
+	}
+	if err := h.file.Sync(); err != nil {
+		return causeError(errSyncFailed, err)
+	}
+	return nil
+}
+
+func (l *Log) syncSegmentDir(s *LogSegment) error {
+	if s.dirSynced.Load() {
+		return nil
+	}
+	if err := l.fs.SyncDir(s.dir); err != nil {
+		return l.logDir.fail(err)
+	}
+	s.dirSynced.Store(true)
+	return nil
+}
+
+// writeSnapshots writes the producer snapshots taken at or below target, which
+// is durable by now: a snapshot never tells of records that a crash may take.
+func (l *Log) writeSnapshots(target int64) error {
+	for {
+		l.mu.Lock()
+		if len(l.pendingSnapshots) == 0 || l.pendingSnapshots[0].offset > target {
+			l.mu.Unlock()
+			return nil
+		}
+		s := l.pendingSnapshots[0]
+		l.mu.Unlock()
+		if err := vfs.WriteFileAtomic(l.fs, l.path(fileName(s.offset, snapshotSuffix)), s.data); err != nil {
+			return fmt.Errorf("write producer snapshot of %s: %w", l.tp, err)
+		}
+		l.mu.Lock()
+		if len(l.pendingSnapshots) > 0 && l.pendingSnapshots[0].offset == s.offset {
+			l.pendingSnapshots = append(l.pendingSnapshots[:0], l.pendingSnapshots[1:]...)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// persistActiveIndexes writes the active segment's index entries to their
+// files, unsynced: a clean stop has less to do, and tools see them.
+func (l *Log) persistActiveIndexes() error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	s := (*l.segments.Load()).active()
+	s.indexMu.RLock()
+	dirty := s.mem != nil && (s.mem.offsets.len() > s.persistedOffsets || s.mem.times.len() > s.persistedTimes)
+	s.indexMu.RUnlock()
+	if !dirty || l.closed.Load() {
+		return nil
+	}
+	return s.persistIndexes(false)
+}
+
+// waitDrainedLocked waits until no write is in flight; l.mu is held.
+func (l *Log) waitDrainedLocked() {
+	for l.inFlight > 0 {
+		l.drained.Wait()
+	}
+}
+
+// Close refuses new appends, waits for those in flight, writes indexes,
+// producer snapshot and epoch checkpoint, syncs and closes the files. Regions
+// in flight to sockets keep their descriptors. Not for event loops.
+func (l *Log) Close() error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	if l.closed.Swap(true) {
+		l.mu.Unlock()
+		return nil
+	}
+	l.waitDrainedLocked()
+	active := (*l.segments.Load()).active()
+	if active.mem != nil && active.maxKnown && active.maxTimestamp.timestamp >= 0 {
+		active.mem.times.maybeAppend(active.maxTimestamp)
+	}
+	if l.producers.mapEndOffset > l.producers.lastSnapshotOffset {
+		l.producers.lastSnapshotOffset = l.producers.mapEndOffset
+		l.pendingSnapshots = append(l.pendingSnapshots, pendingSnapshot{offset: l.producers.mapEndOffset, data: l.producers.encodeSnapshot()})
+	}
+	l.mu.Unlock()
+	err := l.flushLocked(math.MaxInt64)
+	if err == nil {
+		err = l.trimActive(active)
+	}
+	if err == nil {
+		err = active.persistIndexes(true)
+	}
+	for _, s := range *l.segments.Load() {
+		s.closeHandle()
+	}
+	if err != nil {
+		return fmt.Errorf("close log of %s: %w", l.tp, err)
+	}
+	return nil
+}
+
+// trimActive cuts bytes of failed writes off the active file. They were never
+// published, hence never served.
+func (l *Log) trimActive(s *LogSegment) error {
+	h := s.handle.Load()
+	if h == nil {
+		return nil
+	}
+	size, err := h.file.Size()
+	if err != nil || size <= s.published.Load() {
+		return err
+	}
+	if err := h.file.Truncate(s.published.Load()); err != nil {
+		return err
+	}
+	return h.file.Sync()
+}
+
+// abandon closes the log without writing anything: for deletion and for a
+// failed directory.
+func (l *Log) abandon() {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	l.closed.Store(true)
+	l.waitDrainedLocked()
+	l.mu.Unlock()
+	for _, s := range *l.segments.Load() {
+		s.gone.Store(true)
+		s.closeHandle()
+	}
+}

@@ -1,0 +1,429 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"freshet/record"
+	"freshet/vfs"
+)
+
+// rollbackLocked takes the log back to its published end after a failed write,
+// once nothing is in flight: reservations beyond it never happened. Bytes above
+// the published position were never served, so they may be overwritten.
+func (l *Log) rollbackLocked() {
+	end, seg, position := l.pub.endOffset, l.pub.seg, l.pub.position
+	l.logger.Warn("a write to the log failed; nothing from this offset on was kept",
+		"partition", l.tp.String(), "offset", l.failedFrom, "error", l.failCause)
+	list := *l.segments.Load()
+	kept := list[: list.indexOf(seg)+1 : list.indexOf(seg)+1]
+	l.segments.Store(&kept)
+	for _, s := range list[len(kept):] {
+		s.gone.Store(true)
+		s.closeHandle()
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+			l.removeIfExists(s.path(suffix))
+		}
+	}
+	seg.cutTail(end, position)
+	if h := seg.handle.Load(); h != nil {
+		if err := h.file.Truncate(position); err != nil {
+			l.logger.Warn("cannot cut failed bytes off segment", "file", seg.path(logSuffix), "error", err)
+		}
+	}
+	l.nextOffset.Store(end)
+	l.epochs.truncateFromEnd(end)
+	l.completed = l.completed[:0]
+	l.failedFrom, l.failCause = -1, nil
+	if err := l.rebuildProducersLocked(end); err != nil {
+		_ = l.logDir.fail(fmt.Errorf("rebuild producer state of %s: %w", l.tp, err))
+	}
+}
+
+// cutTail drops what the segment knows of batches at or after end.
+func (s *LogSegment) cutTail(end, position int64) {
+	s.indexMu.Lock()
+	if s.mem != nil {
+		s.mem.offsets.truncate(end, position)
+		s.mem.times.truncate(end)
+		s.persistedOffsets = min(s.persistedOffsets, s.mem.offsets.len())
+		s.persistedTimes = min(s.persistedTimes, s.mem.times.len())
+	}
+	s.indexMu.Unlock()
+	s.reserved = position
+	s.bytesSinceIndex = 0
+	s.maxKnown = false
+	if position == 0 {
+		s.firstKnown = false
+	}
+}
+
+func (l *Log) removeIfExists(path string) {
+	if err := l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.logger.Warn("cannot remove file", "file", path, "error", err)
+	}
+}
+
+// rebuildProducersLocked makes the producer state as of end from the newest
+// snapshot at or below it and the batches after that.
+func (l *Log) rebuildProducersLocked(end int64) error {
+	kept := l.pendingSnapshots[:0]
+	for _, p := range l.pendingSnapshots {
+		if p.offset <= end {
+			kept = append(kept, p)
+		}
+	}
+	l.pendingSnapshots = kept
+	state, err := l.newestSnapshot(end)
+	if err != nil {
+		return err
+	}
+	if n := len(kept); n > 0 && (state == nil || kept[n-1].offset > state.mapEndOffset) {
+		if state, err = decodeSnapshot(kept[n-1].data, kept[n-1].offset); err != nil {
+			return err
+		}
+	}
+	if state == nil {
+		state = newProducerState(l.logStartOffset.Load())
+		state.lastSnapshotOffset = -1
+	}
+	if err := l.replayProducers(state, end); err != nil {
+		return err
+	}
+	state.onHighWatermark(l.highWatermark.Load())
+	l.producers = state
+	l.noteUnstableLocked()
+	return nil
+}
+
+// newestSnapshot reads the newest sound producer snapshot at or below end; nil
+// if there is none. Unsound ones are renamed aside.
+func (l *Log) newestSnapshot(end int64) (*ProducerState, error) {
+	offsets, err := l.snapshotOffsets()
+	if err != nil {
+		return nil, err
+	}
+	for i := len(offsets) - 1; i >= 0; i-- {
+		if offsets[i] > end {
+			continue
+		}
+		path := l.path(fileName(offsets[i], snapshotSuffix))
+		data, err := vfs.ReadFile(l.fs, path)
+		if err != nil {
+			return nil, err
+		}
+		state, err := decodeSnapshot(data, offsets[i])
+		if err == nil {
+			return state, nil
+		}
+		l.logger.Warn("producer snapshot is unusable; renamed aside", "file", path, "error", err)
+		if err := l.fs.Rename(path, path+quarantineMark+fmt.Sprint(l.nowMs())); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// snapshotOffsets lists the producer snapshots on disk, ascending.
+func (l *Log) snapshotOffsets() ([]int64, error) {
+	entries, err := l.fs.List(l.Dir())
+	if err != nil {
+		return nil, err
+	}
+	var offsets []int64
+	for _, e := range entries {
+		if o, ok := parseFileName(e.Name, snapshotSuffix); ok {
+			offsets = append(offsets, o)
+		}
+	}
+	return offsets, nil
+}
+
+// parseFileName is the reverse of fileName.
+func parseFileName(name, suffix string) (int64, bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) != offsetNameDigits {
+		return 0, false
+	}
+	var n int64
+	for _, c := range []byte(digits) {
+		if c < '0' || c > '9' || n > (1<<63-1-int64(c-'0'))/10 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// replayProducers takes the batches between the state's end and end into it.
+func (l *Log) replayProducers(state *ProducerState, end int64) error {
+	list := *l.segments.Load()
+	for i := max(0, list.floorIndex(state.mapEndOffset)); i < len(list) && list[i].baseOffset < end; i++ {
+		if list[i].published.Load() == 0 {
+			continue
+		}
+		if err := list[i].replayProducers(state, end); err != nil {
+			return fmt.Errorf("replay %s: %w", list[i].path(logSuffix), err)
+		}
+	}
+	state.mapEndOffset = end
+	return nil
+}
+
+func (s *LogSegment) replayProducers(state *ProducerState, end int64) error {
+	ref, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ref.Release() }()
+	sc := newHeaderScanner(ref, s.published.Load())
+	defer sc.close()
+	position, err := s.lookupOffset(state.mapEndOffset, sc.s.buf[:])
+	if err != nil {
+		return err
+	}
+	for {
+		h, err := sc.at(position)
+		if err == io.EOF || err == nil && h.baseOffset >= end {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.baseOffset >= state.mapEndOffset && sc.raw.ProducerID() != record.NoProducerID {
+			if err := replayBatch(state, ref, h, sc.raw); err != nil {
+				return err
+			}
+		}
+		position = h.end()
+	}
+}
+
+// replayBatch applies one batch; only markers are read whole.
+func replayBatch(state *ProducerState, r io.ReaderAt, h batchHeader, header record.Batch) error {
+	var marker *endTxnMarker
+	if header.IsControl() {
+		b, err := readBatch(r, h)
+		if err != nil {
+			return err
+		}
+		if marker, err = parseMarker(b); err != nil {
+			return err
+		}
+	}
+	if txn, ended := state.apply(header, marker); ended {
+		state.completeTxn(txn)
+	}
+	return nil
+}
+
+// TruncateTo drops everything at or after offset, for a follower that diverged
+// from its leader. The segment it falls in gets a new inode, so that regions in
+// flight to sockets keep their bytes. It waits for writes in flight and for the
+// disk: not for event loops. It reports whether anything was dropped.
+func (l *Log) TruncateTo(offset int64) (bool, error) {
+	if offset < 0 {
+		return false, fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, ErrOffsetOutOfRange)
+	}
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waitDrainedLocked()
+	if err := l.writableLocked(); err != nil {
+		return false, err
+	}
+	if offset >= l.LogEndOffset() {
+		return false, nil
+	}
+	list := *l.segments.Load()
+	if list[0].baseOffset > offset {
+		return true, l.restartAtLocked(offset)
+	}
+	if err := l.lowerRecoveryPoint(offset); err != nil {
+		return false, err
+	}
+	i := list.floorIndex(offset)
+	fresh, err := l.truncateSegment(list[i], offset)
+	if err != nil {
+		return false, l.logDir.fail(fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err))
+	}
+	kept := append(append(segmentList(nil), list[:i]...), fresh)
+	l.segments.Store(&kept)
+	list[i].gone.Store(true) // its name is the new inode's already
+	list[i].closeHandle()
+	l.dropSegments(list[i+1:])
+	l.nextOffset.Store(offset)
+	l.pub.reset(offset, fresh, fresh.reserved)
+	l.epochs.truncateFromEnd(offset)
+	l.highWatermark.Store(min(l.highWatermark.Load(), offset))
+	if l.logStartOffset.Load() > offset {
+		l.logStartOffset.Store(offset)
+	}
+	if err := l.dropSnapshotsAbove(offset); err != nil {
+		return true, l.logDir.fail(err)
+	}
+	if err := l.rebuildProducersLocked(offset); err != nil {
+		return true, l.logDir.fail(err)
+	}
+	return true, nil
+}
+
+// lowerRecoveryPoint brings the recovery point on disk down before bytes below
+// it go, so that a crash in between does not look like lost data.
+func (l *Log) lowerRecoveryPoint(offset int64) error {
+	if l.recoveryPoint.Load() <= offset {
+		return nil
+	}
+	l.recoveryPoint.Store(offset)
+	if l.hooks.recoveryPointLowered == nil {
+		return nil
+	}
+	return l.hooks.recoveryPointLowered(l, offset)
+}
+
+// truncateSegment writes the part of s below offset to a new file under the
+// same name.
+func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) {
+	ref, err := s.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ref.Release() }()
+	size := s.published.Load()
+	if h, ok, err := s.translate(ref, offset, size); err != nil {
+		return nil, err
+	} else if ok {
+		size = h.position
+	}
+	if err := s.loadIndexes(l.config.Load().IndexIntervalBytes); err != nil {
+		return nil, err
+	}
+	for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
+		l.removeIfExists(s.path(suffix))
+	}
+	if err := copyPrefixTo(l.fs, ref, s.path(logSuffix+cleanedSuffix), size); err != nil {
+		return nil, err
+	}
+	if err := l.fs.Rename(s.path(logSuffix+cleanedSuffix), s.path(logSuffix)); err != nil {
+		return nil, err
+	}
+	if err := l.fs.SyncDir(s.dir); err != nil {
+		return nil, err
+	}
+	fresh := &LogSegment{fs: s.fs, dir: s.dir, baseOffset: s.baseOffset, createdMs: s.createdMs, jitterMs: s.jitterMs}
+	fresh.published.Store(size)
+	fresh.reserved = size
+	fresh.dirSynced.Store(true)
+	fresh.mem = newMemIndexes(s.baseOffset)
+	fresh.mem.offsets.entries.replace(append([]offsetEntry(nil), s.mem.offsets.entries.view()...))
+	fresh.mem.times.entries.replace(append([]timeEntry(nil), s.mem.times.entries.view()...))
+	fresh.cutTail(offset, size)
+	return fresh, nil
+}
+
+// copyPrefixTo writes the first size bytes of r to a new, synced file.
+func copyPrefixTo(fsys vfs.FS, r io.ReaderAt, path string, size int64) (err error) {
+	f, err := fsys.Open(path, vfs.CreateTruncate)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err = vfs.CopyPrefix(f, r, size); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// dropSnapshotsAbove removes producer snapshots of offsets beyond the log's end.
+func (l *Log) dropSnapshotsAbove(offset int64) error {
+	offsets, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
+	for _, o := range offsets {
+		if o > offset {
+			l.removeIfExists(l.path(fileName(o, snapshotSuffix)))
+		}
+	}
+	return nil
+}
+
+// dropSegments takes segments out of use: their files are renamed to .deleted
+// and unlinked after file.delete.delay.ms. They have left the list.
+func (l *Log) dropSegments(segs []*LogSegment) {
+	var paths []string
+	for _, s := range segs {
+		s.gone.Store(true)
+		s.closeHandle()
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
+			path := s.path(suffix)
+			err := l.fs.Rename(path, path+deletedSuffix)
+			if err == nil {
+				paths = append(paths, path+deletedSuffix)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				l.logger.Warn("cannot rename file of a deleted segment", "file", path, "error", err)
+			}
+		}
+	}
+	if len(paths) > 0 && l.hooks.deleteLater != nil {
+		l.hooks.deleteLater(l, paths)
+	}
+}
+
+// TruncateFullyAndStartAt drops everything; the log becomes empty and begins
+// at offset. Waits as TruncateTo does.
+func (l *Log) TruncateFullyAndStartAt(offset int64) error {
+	if offset < 0 {
+		return fmt.Errorf("restart %s at offset %d: %w", l.tp, offset, ErrOffsetOutOfRange)
+	}
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waitDrainedLocked()
+	if err := l.writableLocked(); err != nil {
+		return err
+	}
+	return l.restartAtLocked(offset)
+}
+
+func (l *Log) restartAtLocked(offset int64) error {
+	if err := l.lowerRecoveryPoint(offset); err != nil {
+		return err
+	}
+	list := *l.segments.Load()
+	l.dropSegments(list)
+	offsets, err := l.snapshotOffsets()
+	if err != nil {
+		return l.logDir.fail(err)
+	}
+	for _, o := range offsets {
+		l.removeIfExists(l.path(fileName(o, snapshotSuffix)))
+	}
+	seg, err := createSegment(l.fs, l.Dir(), offset, l.nowMs())
+	if err != nil {
+		return l.logDir.fail(fmt.Errorf("restart %s at offset %d: %w", l.tp, offset, err))
+	}
+	if err := l.syncSegmentDir(seg); err != nil {
+		return err
+	}
+	l.segments.Store(&segmentList{seg})
+	l.nextOffset.Store(offset)
+	l.pub.reset(offset, seg, 0)
+	l.logStartOffset.Store(offset)
+	l.highWatermark.Store(offset)
+	l.recoveryPoint.Store(offset)
+	l.epochs.clear()
+	l.pendingSnapshots = nil
+	l.producers = newProducerState(offset)
+	l.noteUnstableLocked()
+	return nil
+}
