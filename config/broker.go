@@ -157,6 +157,8 @@ func (c *BrokerConfig) fill(r *reader) error {
 	c.HighWatermarkCheckpointMs = r.int64("replica.high.watermark.checkpoint.interval.ms")
 	c.LogInitialTaskDelayMs = r.int64("log.initial.task.delay.ms")
 	c.Freshet = FreshetConfig{
+		AdminListener:      r.text("freshet.admin.listener"),
+		AutoFormat:         r.bool("freshet.auto.format"),
 		IOEngine:           r.text("freshet.io.engine"),
 		ValidateCompressed: r.bool("freshet.validate.compressed"),
 	}
