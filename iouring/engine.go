@@ -12,7 +12,7 @@ type Op struct {
 	Pos  int64    // byte position of the first buffer
 	Bufs [][]byte // written in order, contiguous from Pos; at most IOV_MAX
 	Len  int64    // total bytes in Bufs
-	Sync bool     // complete only after an fdatasync that covers the write
+	Sync bool     // complete only after an fdatasync that covers the write; with Len 0, a barrier
 	Done Completer
 
 	next    *Op   // engine queue link
@@ -49,7 +49,9 @@ type Engine interface {
 	// engine never completes later. It is non-blocking; Reap drains it.
 	EventFD() int
 	// Deferred reports whether buffers of the next Write must stay valid
-	// after Write returns (uring, auto, and Sync under pwritev).
+	// after Write returns: always for uring, never for pwritev, and for auto
+	// as it has decided for this turn. Ask before each Write. The Op itself
+	// stays the engine's until WriteDone in any case (Sync completes later).
 	Deferred() bool
 	// InFlight is the number of Ops not yet completed.
 	InFlight() int
