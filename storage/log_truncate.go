@@ -247,7 +247,7 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 		return false, err
 	}
 	i := list.floorIndex(offset)
-	fresh, err := l.truncateSegment(list[i], offset)
+	fresh, err := l.truncateFiles(list, i, offset)
 	if err != nil {
 		return false, l.logDir.fail(fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err))
 	}
@@ -255,16 +255,12 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 	l.segments.Store(&kept)
 	list[i].gone.Store(true) // its name is the new inode's already
 	list[i].closeHandle()
-	l.dropSegments(list[i+1:])
 	l.nextOffset.Store(offset)
 	l.pub.reset(offset, fresh, fresh.reserved)
 	l.epochs.truncateFromEnd(offset)
 	l.highWatermark.Store(min(l.highWatermark.Load(), offset))
 	if l.logStartOffset.Load() > offset {
 		l.logStartOffset.Store(offset)
-	}
-	if err := l.dropSnapshotsAbove(offset); err != nil {
-		return true, l.logDir.fail(err)
 	}
 	if err := l.rebuildProducersLocked(offset); err != nil {
 		return true, l.logDir.fail(err)
@@ -283,6 +279,23 @@ func (l *Log) lowerRecoveryPoint(offset int64) error {
 		return nil
 	}
 	return l.hooks.recoveryPointLowered(l, offset)
+}
+
+// truncateFiles drops the segments after list[i], newest first, and the
+// snapshots beyond offset, then shortens list[i]. The directory is synced in
+// between, so that a crash never leaves a hole or brings back what was dropped
+// beside what is appended later.
+func (l *Log) truncateFiles(list segmentList, i int, offset int64) (*LogSegment, error) {
+	for j := len(list) - 1; j > i; j-- {
+		l.dropSegments(list[j : j+1])
+	}
+	if err := l.dropSnapshotsAbove(offset); err != nil {
+		return nil, err
+	}
+	if err := l.fs.SyncDir(l.Dir()); err != nil {
+		return nil, err
+	}
+	return l.truncateSegment(list[i], offset)
 }
 
 // truncateSegment writes the part of s below offset to a new file under the
@@ -400,19 +413,17 @@ func (l *Log) restartAtLocked(offset int64) error {
 		return err
 	}
 	list := *l.segments.Load()
-	l.dropSegments(list)
-	offsets, err := l.snapshotOffsets()
-	if err != nil {
-		return l.logDir.fail(err)
+	for j := len(list) - 1; j >= 0; j-- {
+		l.dropSegments(list[j : j+1])
 	}
-	for _, o := range offsets {
-		l.removeIfExists(l.path(fileName(o, snapshotSuffix)))
+	if err := l.dropSnapshotsAbove(-1); err != nil {
+		return l.logDir.fail(err)
 	}
 	seg, err := createSegment(l.fs, l.Dir(), offset, l.nowMs())
 	if err != nil {
 		return l.logDir.fail(fmt.Errorf("restart %s at offset %d: %w", l.tp, offset, err))
 	}
-	if err := l.syncSegmentDir(seg); err != nil {
+	if err := l.syncSegmentDir(seg); err != nil { // and what was dropped
 		return err
 	}
 	l.segments.Store(&segmentList{seg})
