@@ -138,6 +138,9 @@ func (a *admin) createTopic(ctx context.Context, topic string, partitions int) (
 	for {
 		leaders, err := a.leaders(ctx, topic, partitions)
 		if err == nil {
+			err = a.leadersReady(ctx, topic, partitions)
+		}
+		if err == nil {
 			return leaders, nil
 		}
 		select {
@@ -175,6 +178,19 @@ func (a *admin) leaders(ctx context.Context, topic string, partitions int) ([]st
 		}
 	}
 	return leaders, nil
+}
+
+// leadersReady asks each partition's leader for its end offset: a broker can
+// name a leader that does not know of its office yet.
+func (a *admin) leadersReady(ctx context.Context, topic string, partitions int) error {
+	ends, err := a.kadm.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err == nil && len(ends[topic]) != partitions {
+		err = fmt.Errorf("%d of %d partitions answer", len(ends[topic]), partitions)
+	}
+	return err
 }
 
 // deleteTopic removes the topic and, where the data directory is known, waits
