@@ -50,7 +50,7 @@ func TestLibrdkafka(t *testing.T) {
 	quick := append(eachCodec("codec"), "flights-none", "flights-zstd", "flights-keyed", "idempotent", "group-rebalance",
 		"group-commit", "offsets-by-timestamp", "admin")
 	full := []string{"flights-gzip", "flights-snappy", "flights-lz4", "group-cooperative"}
-	runDriver(t, driver{client: "librdkafka", argv: []string{python, program}}, sharedBroker(t), quick, full)
+	runDriver(t, driver{client: "librdkafka", argv: []string{python, program}, env: []string{"PYTHONDONTWRITEBYTECODE=1"}}, sharedBroker(t), quick, full)
 }
 
 func TestKafkaPython(t *testing.T) {
@@ -61,7 +61,7 @@ func TestKafkaPython(t *testing.T) {
 	program := filepath.Join(moduleRoot(), "compat", "python", "kafka_python_driver.py")
 	quick := append(eachCodec("codec"), "flights-none", "group-rebalance", "offsets-by-timestamp", "admin")
 	full := []string{"flights-gzip", "flights-snappy", "flights-lz4", "flights-zstd", "flights-keyed"}
-	runDriver(t, driver{client: "kafka-python", argv: []string{python, program}}, sharedBroker(t), quick, full)
+	runDriver(t, driver{client: "kafka-python", argv: []string{python, program}, env: []string{"PYTHONDONTWRITEBYTECODE=1"}}, sharedBroker(t), quick, full)
 }
 
 func TestKafkaJS(t *testing.T) {
