@@ -411,11 +411,41 @@ func (ld *loader) loadProducers(end int64) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.rebuildProducersLocked(end); err != nil {
+	from, err := ld.checkTxnIndexes(end)
+	if err != nil {
+		return err
+	}
+	if err := l.rebuildProducersFromLocked(from, end); err != nil {
 		return err
 	}
 	l.producers.removeExpired(ld.nowMs(), ld.config.ProducerIDExpirationMs)
 	return nil
+}
+
+// checkTxnIndexes sets unsound transaction indexes aside. It returns the offset
+// from which batches must be replayed to make them anew: end if none is unsound.
+func (ld *loader) checkTxnIndexes(end int64) (int64, error) {
+	from := end
+	for _, s := range ld.segs {
+		name := fileName(s.baseOffset, txnIndexSuffix)
+		if _, there := ld.files[name]; !there {
+			continue
+		}
+		if _, err := s.aborted(); err == nil {
+			s.indexMu.Lock()
+			s.cutTxnsLocked(end)
+			s.indexMu.Unlock()
+			continue
+		}
+		path := s.path(txnIndexSuffix)
+		ld.logger.Warn("transaction index is unusable; renamed aside and made anew", "file", path)
+		if err := ld.fs.Rename(path, path+quarantineMark+fmt.Sprint(ld.nowMs())); err != nil {
+			return 0, err
+		}
+		ld.report.IndexesRebuilt++
+		from = min(from, s.baseOffset)
+	}
+	return from, nil
 }
 
 func (ld *loader) hasSnapshot() bool {

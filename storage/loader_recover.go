@@ -113,7 +113,7 @@ func (ld *loader) emptyTail(first, i int, outcomes []scanOutcome) bool {
 func (ld *loader) dropTail(s *LogSegment, out *scanOutcome) error {
 	ld.report.TruncatedBytes += s.published.Load()
 	s.closeHandle()
-	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		if err := ld.remove(fileName(s.baseOffset, suffix)); err != nil {
 			return err
 		}

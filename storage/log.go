@@ -382,14 +382,16 @@ func (l *Log) takeLocked(seg *LogSegment, b record.Batch, marker *endTxnMarker, 
 	}
 	l.producers.mapEndOffset = next
 	if b.ProducerID() != record.NoProducerID {
-		l.applyProducerLocked(b, marker)
+		l.applyProducerLocked(seg, b, marker)
 	}
 }
 
-func (l *Log) applyProducerLocked(b record.Batch, marker *endTxnMarker) {
-	txn, ended := l.producers.apply(b, marker)
-	if ended {
-		l.producers.completeTxn(txn)
+func (l *Log) applyProducerLocked(seg *LogSegment, b record.Batch, marker *endTxnMarker) {
+	if txn, ended := l.producers.apply(b, marker); ended {
+		if err := seg.endTxn(l.producers, txn); err != nil {
+			// Only a file that was there and sound at loading can fail here.
+			_ = l.logDir.fail(fmt.Errorf("note aborted transaction in %s: %w", l.tp, err))
+		}
 	}
 	if b.IsTransactional() {
 		l.noteUnstableLocked()

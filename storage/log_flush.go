@@ -86,6 +86,9 @@ func (l *Log) flushSegment(list segmentList, i int, target int64) error {
 	if err := l.syncSegmentDir(s); err != nil {
 		return err
 	}
+	if err := s.persistTxns(); err != nil {
+		return fmt.Errorf("write transaction index of %s: %w", s.path(logSuffix), err)
+	}
 	if i+1 == len(list) || list[i+1].baseOffset > target {
 		return nil // still appended to, or not yet wholly published
 	}

@@ -75,6 +75,7 @@ type LogSegment struct {
 	disk    *fileOffsetIndex // set: the open index file; else opened on use
 	// persisted counts the entries of mem that are in the files.
 	persistedOffsets, persistedTimes int
+	txns                             txnIndex
 }
 
 // memIndexes are a segment's indexes in memory.
@@ -99,6 +100,7 @@ func createSegment(fsys vfs.FS, dir string, baseOffset, nowMs int64) (*LogSegmen
 		fs: fsys, dir: dir, baseOffset: baseOffset, createdMs: nowMs,
 		mem: newMemIndexes(baseOffset), maxKnown: true,
 		maxTimestamp: timestampOffset{timestamp: -1, offset: baseOffset},
+		txns:         txnIndex{loaded: true},
 	}
 	if err := s.open(vfs.Create); err != nil {
 		return nil, err

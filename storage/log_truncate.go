@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"freshet/record"
@@ -24,7 +25,7 @@ func (l *Log) rollbackLocked() {
 	for _, s := range list[len(kept):] {
 		s.gone.Store(true)
 		s.closeHandle()
-		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 			l.removeIfExists(s.path(suffix))
 		}
 	}
@@ -52,6 +53,7 @@ func (s *LogSegment) cutTail(end, position int64) {
 		s.persistedOffsets = min(s.persistedOffsets, s.mem.offsets.len())
 		s.persistedTimes = min(s.persistedTimes, s.mem.times.len())
 	}
+	s.cutTxnsLocked(end)
 	s.indexMu.Unlock()
 	s.reserved = position
 	s.bytesSinceIndex = 0
@@ -70,6 +72,12 @@ func (l *Log) removeIfExists(path string) {
 // rebuildProducersLocked makes the producer state as of end from the newest
 // snapshot at or below it and the batches after that.
 func (l *Log) rebuildProducersLocked(end int64) error {
+	return l.rebuildProducersFromLocked(end, end)
+}
+
+// rebuildProducersFromLocked uses no snapshot beyond from, so that at least the
+// batches from there on are replayed, into the transaction indexes too.
+func (l *Log) rebuildProducersFromLocked(from, end int64) error {
 	kept := l.pendingSnapshots[:0]
 	for _, p := range l.pendingSnapshots {
 		if p.offset <= end {
@@ -77,11 +85,11 @@ func (l *Log) rebuildProducersLocked(end int64) error {
 		}
 	}
 	l.pendingSnapshots = kept
-	state, err := l.newestSnapshot(end)
+	state, err := l.newestSnapshot(from)
 	if err != nil {
 		return err
 	}
-	if n := len(kept); n > 0 && (state == nil || kept[n-1].offset > state.mapEndOffset) {
+	if n := len(kept); n > 0 && kept[n-1].offset <= from && (state == nil || kept[n-1].offset > state.mapEndOffset) {
 		if state, err = decodeSnapshot(kept[n-1].data, kept[n-1].offset); err != nil {
 			return err
 		}
@@ -194,7 +202,7 @@ func (s *LogSegment) replayProducers(state *ProducerState, end int64) error {
 			return err
 		}
 		if h.baseOffset >= state.mapEndOffset && sc.raw.ProducerID() != record.NoProducerID {
-			if err := replayBatch(state, ref, h, sc.raw); err != nil {
+			if err := s.replayBatch(state, ref, h, sc.raw); err != nil {
 				return err
 			}
 		}
@@ -203,7 +211,7 @@ func (s *LogSegment) replayProducers(state *ProducerState, end int64) error {
 }
 
 // replayBatch applies one batch; only markers are read whole.
-func replayBatch(state *ProducerState, r io.ReaderAt, h batchHeader, header record.Batch) error {
+func (s *LogSegment) replayBatch(state *ProducerState, r io.ReaderAt, h batchHeader, header record.Batch) error {
 	var marker *endTxnMarker
 	if header.IsControl() {
 		b, err := readBatch(r, h)
@@ -215,7 +223,7 @@ func replayBatch(state *ProducerState, r io.ReaderAt, h batchHeader, header reco
 		}
 	}
 	if txn, ended := state.apply(header, marker); ended {
-		state.completeTxn(txn)
+		return s.endTxn(state, txn)
 	}
 	return nil
 }
@@ -334,8 +342,13 @@ func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) 
 	fresh.mem = newMemIndexes(s.baseOffset)
 	fresh.mem.offsets.entries.replace(append([]offsetEntry(nil), s.mem.offsets.entries.view()...))
 	fresh.mem.times.entries.replace(append([]timeEntry(nil), s.mem.times.entries.view()...))
+	entries, err := s.aborted()
+	if err != nil {
+		return nil, err
+	}
+	fresh.txns = txnIndex{entries: slices.Clone(entries), loaded: true}
 	fresh.cutTail(offset, size)
-	return fresh, nil
+	return fresh, fresh.persistTxns()
 }
 
 // copyPrefixTo writes the first size bytes of r to a new, synced file.

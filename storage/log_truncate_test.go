@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"freshet/vfs"
+)
+
+// A region handed out before a truncation, a deletion or a close still gives
+// its bytes afterwards.
+func TestRegionsInFlightAreImmutable(t *testing.T) {
+	for name, op := range map[string]func(t *testing.T, m *LogManager, l *Log){
+		"truncate": func(t *testing.T, _ *LogManager, l *Log) {
+			if _, err := l.TruncateTo(1); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				s := plain(1)
+				s.fill = 'x'
+				mustAppend(t, l, s)
+			}
+		},
+		"truncate fully": func(t *testing.T, _ *LogManager, l *Log) {
+			if err := l.TruncateFullyAndStartAt(100); err != nil {
+				t.Fatal(err)
+			}
+			if res := mustAppend(t, l, plain(1)); res.BaseOffset != 100 {
+				t.Fatalf("appended at %d", res.BaseOffset)
+			}
+		},
+		"delete partition": func(t *testing.T, m *LogManager, _ *Log) {
+			if err := m.Delete(testTP); err != nil {
+				t.Fatal(err)
+			}
+			m.tick(1 << 60)
+		},
+		"close": func(t *testing.T, m *LogManager, _ *Log) {
+			if err := m.Close(1); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := noRetention()
+			m, err := openTestManager(vfs.OS{}, osPath(t), newClock(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := m.Create(testTP, nil, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				mustAppend(t, l, plain(1))
+			}
+			var res ReadResult
+			if err := l.Read(0, 1<<20, all, true, &res); err != nil {
+				t.Fatal(err)
+			}
+			before := make([]byte, res.Region.Length)
+			if _, err := res.Region.File.ReadAt(before, res.Region.Position); err != nil {
+				t.Fatal(err)
+			}
+			op(t, m, l)
+			after := make([]byte, res.Region.Length)
+			if _, err := res.Region.File.ReadAt(after, res.Region.Position); err != nil || !bytes.Equal(before, after) {
+				t.Fatalf("bytes of a region in flight changed: %v", err)
+			}
+			res.Region.Release()
+		})
+	}
+}
+
+func TestTruncateTo(t *testing.T) {
+	for cut := int64(0); cut <= 12; cut++ {
+		fsys := vfs.NewMemFS()
+		c := noRetention()
+		c.SegmentBytes, c.IndexIntervalBytes = 300, 0
+		m, l := testLog(t, fsys, c)
+		for i := range 6 {
+			req := AppendRequest{Batch: idempotent(4, 0, int32(2*i), 2).build(t), LeaderEpoch: int32(i / 2), NowMs: 1}
+			var res Reservation
+			if err := l.Reserve(&req, &res); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := complete(l, &res, write(&res, req.Batch)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Flush(all); err != nil {
+			t.Fatal(err)
+		}
+		l.AdvanceHighWatermark(12)
+		did, err := l.TruncateTo(cut)
+		if err != nil || did != (cut < 12) {
+			t.Fatalf("truncate to %d: %t, %v", cut, did, err)
+		}
+		check := func(l *Log) {
+			t.Helper()
+			if l.LogEndOffset() != cut || l.RecoveryPoint() > cut || l.HighWatermark() > cut {
+				t.Fatalf("cut %d: end %d, recovery point %d, high watermark %d", cut, l.LogEndOffset(), l.RecoveryPoint(), l.HighWatermark())
+			}
+			if got := len(readBatches(t, l)); got != int(cut/2) {
+				t.Fatalf("cut %d: %d batches", cut, got)
+			}
+			for _, e := range l.EpochEntries() {
+				if e.StartOffset >= cut {
+					t.Fatalf("cut %d: epochs %v", cut, l.EpochEntries())
+				}
+			}
+		}
+		check(l)
+		if cut%2 == 0 {
+			check(testManager(t, fsys.Clone(), newClock(), c).Get(testTP))
+		}
+		if cut > 1 { // the producer goes on where the log ends
+			if res := mustAppend(t, l, idempotent(4, 0, int32(cut/2*2), 2)); res.Duplicate || res.BaseOffset != cut {
+				t.Fatalf("cut %d: %+v", cut, res)
+			}
+		}
+		if err := m.Close(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReplicatedAppends(t *testing.T) {
+	_, leader := testLog(t, vfs.NewMemFS(), noRetention())
+	_, follower := testLog(t, vfs.NewMemFS(), noRetention())
+	for i := range 4 {
+		mustAppend(t, leader, idempotent(1, 0, int32(i), 1))
+	}
+	for _, b := range readBatches(t, leader) {
+		b.SetLeaderEpoch(5)
+		req := AppendRequest{Batch: b, LeaderEpoch: 9, Origin: OriginReplication, NowMs: 1}
+		var res Reservation
+		if err := follower.Reserve(&req, &res); err != nil {
+			t.Fatal(err)
+		}
+		if b.LeaderEpoch() != 5 {
+			t.Fatal("a replicated batch was patched")
+		}
+		if _, err := complete(follower, &res, write(&res, b)); err != nil {
+			t.Fatal(err)
+		}
+		if err := follower.Reserve(&req, &res); err == nil {
+			t.Fatal("the same offset was appended twice")
+		}
+	}
+	if got := fmt.Sprint(follower.EpochEntries()); got != "[{5 0}]" || follower.LatestEpoch() != 5 {
+		t.Errorf("epochs %s", got)
+	}
+	if p := follower.Producers(); len(p) != 1 || p[0].LastSequence != 3 {
+		t.Errorf("producers %+v", p)
+	}
+}
