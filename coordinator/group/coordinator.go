@@ -92,13 +92,20 @@ func (c *Coordinator) PartitionFor(groupID string) int32 {
 
 // BecomeLeader starts loading a partition that this broker now leads. Until
 // the load ends its groups answer COORDINATOR_LOAD_IN_PROGRESS. For a partition
-// that is loading or loaded it does nothing.
+// that is loading or loaded it does nothing. Partitions added to the topic
+// after its creation own no group: ids keep hashing to the first ones.
 func (c *Coordinator) BecomeLeader(partition int32) {
-	c.shards[partition].becomeLeader()
+	if int(partition) < len(c.shards) {
+		c.shards[partition].becomeLeader()
+	}
 }
 
 // Resign gives a partition up: requests that wait are answered NOT_COORDINATOR.
-func (c *Coordinator) Resign(partition int32) { c.shards[partition].resign() }
+func (c *Coordinator) Resign(partition int32) {
+	if int(partition) < len(c.shards) {
+		c.shards[partition].resign()
+	}
+}
 
 // TopicsDeleted drops all groups' offsets of topics that no longer exist.
 func (c *Coordinator) TopicsDeleted(topics []DeletedTopic) {

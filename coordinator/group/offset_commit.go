@@ -18,10 +18,15 @@ func (m *Machine) offsetCommit(r Request, req *kmsg.OffsetCommitRequest) {
 		expireMs = m.now + req.RetentionTimeMillis
 	}
 	resp := kmsg.NewPtrOffsetCommitResponse()
-	var changes []offsetChange
+	partitions := 0
+	for i := range req.Topics {
+		partitions += len(req.Topics[i].Partitions)
+	}
+	changes := make([]offsetChange, 0, partitions)
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		rt := kmsg.OffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
+		rt.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, 0, len(t.Partitions))
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			metadata := ""

@@ -43,10 +43,13 @@ type offsetValue struct {
 
 func offsetRecord(groupID, topic string, partition int32, v *offsetValue) Record {
 	key := kmsg.OffsetCommitKey{Version: offsetCommitKey, Group: groupID, Topic: topic, Partition: partition}
-	r := Record{Key: key.AppendTo(nil)}
+	// One buffer for both; the sizes are upper bounds of what is appended.
+	keySize := 10 + len(groupID) + len(topic)
 	if v == nil {
-		return r
+		return Record{Key: key.AppendTo(make([]byte, 0, keySize))}
 	}
+	buf := make([]byte, 0, keySize+len(v.metadata)+48)
+	r := Record{Key: key.AppendTo(buf)}
 	value := kmsg.OffsetCommitValue{
 		Version:         offsetCommitValueVersion,
 		Offset:          v.offset,
@@ -59,7 +62,9 @@ func offsetRecord(groupID, topic string, partition int32, v *offsetValue) Record
 	if v.expireTimestampMs >= 0 {
 		value.Version = offsetCommitValueExpiringVersion
 	}
-	r.Value = value.AppendTo(nil)
+	n := len(r.Key)
+	r.Key = r.Key[:n:n]
+	r.Value = value.AppendTo(buf[n:n])
 	return r
 }
 

@@ -249,7 +249,7 @@ func (s *shard) load(term uint64) {
 		}
 		return loader.batch(batch)
 	})
-	if err == nil {
+	if err == nil && loader.records > 0 {
 		c.log.Info("group coordinator loaded", "topic", OffsetsTopic, "partition", s.partition,
 			"records", loader.records, "groups", len(m.groups), "skipped_newer_record_types", loader.skipped)
 	}
