@@ -212,3 +212,8 @@ func setSequence(b record.Batch, seq int32) {
 	binary.BigEndian.PutUint32(b[record.BaseSequenceAt:], uint32(seq))
 	binary.BigEndian.PutUint32(b[record.CRCAt:], b.ComputeCRC())
 }
+
+func setLastOffsetDelta(b record.Batch, delta int32) {
+	binary.BigEndian.PutUint32(b[record.LastOffsetDeltaAt:], uint32(delta))
+	binary.BigEndian.PutUint32(b[record.CRCAt:], b.ComputeCRC())
+}
