@@ -1,0 +1,206 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freshet/config"
+	"freshet/coordinator/group"
+	"freshet/iouring"
+	"freshet/metadata"
+	"freshet/storage"
+)
+
+// Broker is one node: configuration, metadata, logs, network, coordinators.
+type Broker struct {
+	cfg   atomic.Pointer[config.BrokerConfig]
+	meta  *metadata.Store
+	logs  *storage.LogManager
+	net   *server
+	group *group.Coordinator
+	admin *adminServer
+
+	// topicMu serializes changes to what this broker hosts: topics opened,
+	// extended, reconfigured and dropped.
+	topicMu sync.Mutex
+
+	producerIDs producerIDs
+	started     time.Time
+	fatal       chan error
+	stopped     atomic.Bool
+}
+
+// Config is the configuration in force.
+func (b *Broker) Config() *config.BrokerConfig { return b.cfg.Load() }
+
+// Fatal delivers at most one error after which the broker must stop: no log
+// directory is left.
+func (b *Broker) Fatal() <-chan error { return b.fatal }
+
+// Open locks and loads the data directories and binds the listeners. Nothing
+// is served before Start.
+func Open(cfg *config.BrokerConfig) (*Broker, error) {
+	b := &Broker{started: time.Now(), fatal: make(chan error, 1)}
+	b.cfg.Store(cfg)
+	if err := b.openData(); err != nil {
+		return nil, err
+	}
+	srv, err := newServer(b, networkOptions(cfg))
+	if err != nil {
+		b.closeData()
+		return nil, err
+	}
+	b.net = srv
+	if err := b.openTopics(); err != nil {
+		b.Stop()
+		return nil, err
+	}
+	if err := b.openCoordinators(); err != nil {
+		b.Stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+// networkOptions translates the configuration for the network layer.
+func networkOptions(cfg *config.BrokerConfig) netOptions {
+	loops := int(cfg.Network.NumNetworkThreads)
+	if _, set := cfg.Static.Get("num.network.threads"); !set {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	opts := netOptions{
+		Loops:           loops,
+		DataDir:         cfg.LogDirs[0],
+		IOEngine:        cfg.Freshet.IOEngine,
+		MaxRequestBytes: int(cfg.Network.SocketRequestMaxBytes),
+		FetchMaxBytes:   cfg.FetchMaxBytes,
+		MaxIdleMs:       cfg.Network.ConnectionsMaxIdleMs,
+		MaxConnections:  int(cfg.Network.MaxConnections),
+		MaxConnsPerIP:   int(cfg.Network.MaxConnectionsPerIP),
+		TrustCompressed: !cfg.Freshet.ValidateCompressed,
+		SessionSlots:    int(cfg.FetchSessionCacheSlots),
+		Workers:         int(cfg.Network.NumIOThreads),
+	}
+	// Socket buffers are left to the kernel's autotuning unless they are set:
+	// Kafka's 100 KiB default would cap every read at that size.
+	if _, set := cfg.Static.Get("socket.send.buffer.bytes"); set {
+		opts.SendBufferBytes = int(cfg.Network.SocketSendBufferBytes)
+	}
+	if _, set := cfg.Static.Get("socket.receive.buffer.bytes"); set {
+		opts.RecvBufferBytes = int(cfg.Network.SocketReceiveBufferBytes)
+	}
+	for _, ln := range cfg.Listeners {
+		opts.Listeners = append(opts.Listeners, ListenerSpec{Name: ln.Name, Host: ln.Host, Port: ln.Port})
+	}
+	return opts
+}
+
+// Start begins to serve.
+func (b *Broker) Start() error {
+	if err := b.net.start(); err != nil {
+		return err
+	}
+	b.logs.Start()
+	b.admin = startAdmin(b, b.Config().Freshet.AdminListener)
+	return nil
+}
+
+// Stop ends serving, flushes the logs and marks the shutdown clean. It may be
+// called once Open has begun, and more than once.
+func (b *Broker) Stop() {
+	if b.stopped.Swap(true) {
+		return
+	}
+	b.admin.stop()
+	if b.group != nil {
+		b.group.Close()
+	}
+	if b.net != nil {
+		b.net.stop()
+	}
+	b.closeData()
+}
+
+// Banner is what a person wants to read after the start: where the broker
+// listens, how it writes, what an acknowledgement means.
+func (b *Broker) Banner() []string {
+	cfg := b.Config()
+	var addrs []string
+	for _, ln := range b.net.listeners {
+		host := ln.spec.Host
+		if host == "" {
+			host = "*"
+		}
+		addrs = append(addrs, fmt.Sprintf("%s://%s:%d", ln.spec.Name, host, ln.port))
+	}
+	lines := []string{
+		fmt.Sprintf("freshet broker %d of cluster %s is ready after %d ms", cfg.NodeID, b.meta.Image().ClusterID, time.Since(b.started).Milliseconds()),
+		"  listening  " + strings.Join(addrs, ", "),
+		"  data       " + strings.Join(cfg.LogDirs, ", "),
+		fmt.Sprintf("  loops      %d on %s", len(b.net.loops), b.net.ring.Release),
+		"  engine     " + b.Engine(),
+		"  acks       " + b.ackMeaning(),
+	}
+	if b.admin != nil {
+		lines = append(lines, "  admin      http://"+b.admin.addr+"/metrics, /readyz, /debug/pprof/")
+	}
+	return lines
+}
+
+// Engine says which write engine runs, and why.
+func (b *Broker) Engine() string {
+	e := b.net.loops[0].engine
+	if x, ok := e.(iouring.Explainer); ok {
+		return x.Explain()
+	}
+	return e.Name()
+}
+
+// ackMeaning is the durability contract in one line.
+func (b *Broker) ackMeaning() string {
+	topic, err := b.Config().Topic(nil)
+	if err == nil && topic.FlushMessages == 1 {
+		return "acks=1 and acks=all answer after fdatasync (log.flush.interval.messages=1): survives power loss"
+	}
+	return "acks=1 and acks=all answer from the page cache, as Apache Kafka does: survives kill -9, not power loss (flush.messages=1 does)"
+}
+
+// logger is the broker's log.
+func (b *Broker) logger() *slog.Logger { return slog.Default() }
+
+// Port is the port of the named listener, for callers that asked for port 0.
+func (b *Broker) Port(listener string) int {
+	for _, ln := range b.net.listeners {
+		if ln.spec.Name == listener {
+			return ln.port
+		}
+	}
+	return 0
+}
+
+// offlineDirs lists the log directories that failed.
+func (b *Broker) offlineDirs() (offline []string) {
+	for _, d := range b.logs.Dirs() {
+		if d.Err != nil {
+			offline = append(offline, d.Path)
+		}
+	}
+	return offline
+}
+
+// dirFailed is called when a log directory went offline.
+func (b *Broker) dirFailed(dir string, err error) {
+	slog.Error("log directory is offline: its partitions take no more appends; replace the disk and restart", "dir", dir, "error", err)
+	if len(b.offlineDirs()) < len(b.Config().LogDirs) {
+		return
+	}
+	select {
+	case b.fatal <- fmt.Errorf("every log directory has failed, last %s: %w", dir, err):
+	default:
+	}
+}

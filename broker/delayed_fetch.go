@@ -1,0 +1,119 @@
+package broker
+
+import "sync/atomic"
+
+// postFlag is set while a wake-up of a parked fetch is on its way from
+// another goroutine.
+type postFlag struct{ set atomic.Bool }
+
+// parkFetch lets op wait for its partitions to grow. It reports false if they
+// grew while it was being parked: op then holds the answer.
+func (l *loop) parkFetch(op *fetchOp) bool {
+	op.releaseRegions()
+	op.deadlineMs = l.monoMs + int64(op.q.maxWaitMs)
+	op.parked = true
+	l.parked.Add(1)
+	op.conn.parked, op.conn.muted = op, true
+	if cap(op.waits) < len(op.parts) {
+		op.waits = make([]fetchWait, 0, len(op.parts))
+	}
+	op.waits = op.waits[:len(op.parts)]
+	for i := range op.parts {
+		op.waits[i] = fetchWait{op: op, part: op.parts[i].part, index: -1}
+		op.parts[i].part.watch(&op.waits[i])
+	}
+	l.timers.push(op)
+	l.arm(op.deadlineMs)
+	// An append between the read and the watch has woken nobody: look again.
+	if l.readFetch(op) {
+		l.unparkFetch(op)
+		return false
+	}
+	op.releaseRegions()
+	return true
+}
+
+// unparkFetch takes op off every list. A wake-up already posted finds it
+// answered by its generation.
+func (l *loop) unparkFetch(op *fetchOp) {
+	for i := range op.waits {
+		if w := &op.waits[i]; w.part != nil {
+			w.part.unwatch(w)
+			w.part = nil
+		}
+	}
+	l.timers.remove(op)
+	op.parked = false
+	l.parked.Add(-1)
+	op.conn.parked = nil
+}
+
+// wake asks op's loop to look at it again. on is the calling loop, nil if none.
+// The partition's lock is held.
+func (op *fetchOp) wake(on *loop) {
+	if on == op.loop {
+		if !op.queued {
+			op.queued = true
+			on.woken = append(on.woken, op)
+		}
+		return
+	}
+	if op.posted.set.CompareAndSwap(false, true) {
+		op.loop.post(wakeTask, op)
+	}
+}
+
+func wakeTask(arg any) error {
+	op := arg.(*fetchOp)
+	op.posted.set.Store(false)
+	l := op.loop
+	l.tickClock()
+	if !op.queued {
+		op.queued = true
+		l.woken = append(l.woken, op)
+	}
+	l.settle()
+	return nil
+}
+
+// retryFetch reads again for a woken fetch and answers it if that suffices.
+func (l *loop) retryFetch(op *fetchOp) {
+	op.queued = false
+	if !op.parked {
+		return // answered, perhaps reused, since it was woken
+	}
+	if !l.readFetch(op) {
+		op.releaseRegions()
+		return
+	}
+	l.finishFetch(op)
+}
+
+// expireFetch answers a fetch whose time is up with what there is.
+func (l *loop) expireFetch(op *fetchOp) {
+	l.readFetch(op)
+	l.finishFetch(op)
+}
+
+func (l *loop) finishFetch(op *fetchOp) {
+	c := op.conn
+	l.unparkFetch(op)
+	l.answerFetch(op)
+	l.maybeUnmute(c)
+}
+
+// dropFetch ends a parked fetch whose connection closed.
+func (l *loop) dropFetch(op *fetchOp) {
+	s := op.slot
+	l.unparkFetch(op)
+	op.releaseRegions()
+	l.freeFetch(op)
+	s.waits--
+}
+
+// releaseRegions gives back what a read acquired but will not be sent.
+func (op *fetchOp) releaseRegions() {
+	for i := range op.parts {
+		op.parts[i].res.Region.Release()
+	}
+}

@@ -1,0 +1,492 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"freshet/storage"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Fetch, versions 4 to 18.
+//
+//	v4   record batches, isolation level (KIP-98)
+//	v5   log start offset
+//	v7   sessions (KIP-227)
+//	v9   current leader epoch (KIP-320)
+//	v11  rack (KIP-392)
+//	v12  flexible, diverging epoch (KIP-595)
+//	v13  topic ids (KIP-516)
+//	v15  replica state as a tag (KIP-903)
+//	v16  node endpoints (KIP-951)
+//	v17, v18 fields of replicas only (KIP-853, KIP-1166)
+//
+// Parsed in place on the loop. A fetch that finds too little parks in its
+// partitions' lists and a timer; bodies leave by sendfile.
+func init() {
+	register(API{Key: 1, Min: 4, Max: 18, hot: handleFetch})
+}
+
+// fetchOp is one fetch from parse to answer, pooled per loop. Loop only,
+// except wake.
+type fetchOp struct {
+	loop       *loop
+	conn       *conn
+	slot       *slot
+	q          fetchRequest
+	corr       int32
+	session    *fetchSession // nil: no session
+	sessionID  int32         // to answer; 0 without a session
+	full       bool          // answer every partition, also those with nothing new
+	errorCode  int16         // for the whole request
+	parts      []fetchPart
+	waits      []fetchWait
+	deadlineMs int64
+	heapIdx    int
+	parked     bool
+	queued     bool // in loop.woken
+	posted     postFlag
+	next       *fetchOp
+}
+
+// fetchPart is one partition of a fetch and what was read for it.
+type fetchPart struct {
+	fetchEntry
+	topic   *topic
+	part    *partition
+	name    string // of an unknown topic
+	id      [16]byte
+	sess    *sessionPart
+	code    int16
+	diverge bool
+	// divEpoch and divOffset tell a diverged reader where to truncate to.
+	divEpoch  int32
+	divOffset int64
+	res       storage.ReadResult
+}
+
+// fetchPool is a loop's free fetch operations.
+type fetchPool struct{ free *fetchOp }
+
+func (l *loop) newFetch(c *conn) *fetchOp {
+	op := l.fetches.free
+	if op == nil {
+		op = &fetchOp{loop: l, heapIdx: -1}
+	} else {
+		l.fetches.free, op.next = op.next, nil
+	}
+	op.conn = c
+	return op
+}
+
+// freeFetch returns op to the pool; its regions have been handed on or
+// released before.
+func (l *loop) freeFetch(op *fetchOp) {
+	clear(op.parts)
+	*op = fetchOp{loop: l, parts: op.parts[:0], waits: op.waits[:0], heapIdx: -1, next: l.fetches.free}
+	l.fetches.free = op
+}
+
+func handleFetch(c *conn, h *requestHeader, body []byte, _ *chunk) error {
+	l := c.loop
+	l.turn.end()
+	op := l.newFetch(c)
+	if !parseFetch(body, h.version, &op.q) {
+		l.freeFetch(op)
+		return fmt.Errorf("%w: Fetch version %d", errMalformed, h.version)
+	}
+	l.stats.fetchRequests.Add(1)
+	op.corr = h.corr
+	op.slot = c.newSlot()
+	op.slot.wait(1)
+	l.openFetch(op, body)
+	if op.errorCode != 0 {
+		l.answerFetch(op)
+		return nil
+	}
+	if l.readFetch(op) || !l.parkFetch(op) {
+		l.answerFetch(op)
+	}
+	return nil
+}
+
+// openFetch finds the session and fills op.parts.
+func (l *loop) openFetch(op *fetchOp, body []byte) {
+	q, c := &op.q, op.conn
+	sessions := l.srv.sessions
+	op.full = true
+	switch {
+	case q.epoch == -1 || q.epoch == 0:
+		if q.sessionID != 0 {
+			sessions.remove(q.sessionID)
+		}
+		if q.epoch == 0 {
+			op.session = sessions.create(q.byID, l.monoMs)
+		}
+		if op.session == nil {
+			q.walk(body, op)
+			return
+		}
+	default:
+		op.session = sessions.get(q.sessionID)
+		op.full = false
+		if op.session == nil {
+			op.errorCode = kerr.FetchSessionIDNotFound.Code
+			return
+		}
+	}
+	s := op.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !op.full {
+		switch {
+		case s.byID != q.byID:
+			op.errorCode = kerr.FetchSessionTopicIDError.Code
+		case s.mu.epoch != q.epoch:
+			op.errorCode = kerr.InvalidFetchSessionEpoch.Code
+		}
+		if op.errorCode != 0 {
+			op.session = nil
+			return
+		}
+	}
+	s.mu.epoch = nextSessionEpoch(q.epoch)
+	s.mu.usedMs = l.monoMs
+	op.sessionID = s.id
+	l.update = sessionUpdate{conn: c, session: s}
+	q.walk(body, &l.update)
+	s.resolve(c)
+	for _, part := range s.mu.parts {
+		op.parts = append(op.parts, fetchPart{fetchEntry: part.entry, topic: part.topic,
+			name: part.key.name, id: part.key.id, sess: part})
+	}
+	if len(s.mu.parts) == 0 {
+		sessions.remove(s.id)
+		op.session, op.sessionID = nil, 0
+	}
+}
+
+// visit takes one partition of a request without a session.
+func (op *fetchOp) visit(name []byte, id [16]byte, e *fetchEntry) {
+	fp := fetchPart{fetchEntry: *e, id: id}
+	if op.q.byID {
+		fp.topic = op.conn.topicByID(id)
+	} else if fp.topic = op.conn.topicByName(name); fp.topic != nil {
+		fp.name = fp.topic.name
+	} else {
+		fp.name = string(name)
+	}
+	op.parts = append(op.parts, fp)
+}
+
+// forget has no meaning without a session.
+func (op *fetchOp) forget([]byte, [16]byte, int32) {}
+
+// readFetch reads every partition and reports whether the answer is due:
+// enough bytes, an error, or no wish to wait.
+func (l *loop) readFetch(op *fetchOp) bool {
+	leftBytes := max(0, min(op.q.maxBytes, l.srv.opts.FetchMaxBytes))
+	minOne := true
+	var got int64
+	due := op.q.maxWaitMs <= 0 || len(op.parts) == 0
+	for i := range op.parts {
+		fp := &op.parts[i]
+		l.readPart(op, fp, min(fp.maxBytes, leftBytes), minOne)
+		if fp.code != 0 || fp.diverge {
+			due = true
+			continue
+		}
+		if n := fp.res.Region.Length; n > 0 {
+			got += n
+			minOne = false
+			leftBytes = int32(max(0, int64(leftBytes)-n))
+		}
+	}
+	return due || got >= int64(op.q.minBytes)
+}
+
+func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool) {
+	fp.code, fp.diverge = 0, false
+	p, code := l.fetchable(op, fp)
+	if code != 0 {
+		fp.code = code
+		return
+	}
+	fp.part = p
+	if fp.lastEpoch >= 0 {
+		epoch, end := p.log.EndOffsetForEpoch(fp.lastEpoch)
+		if end < 0 {
+			fp.code = kerr.OffsetOutOfRange.Code
+			return
+		}
+		if end < fp.offset || epoch < fp.lastEpoch {
+			fp.diverge, fp.divEpoch, fp.divOffset = true, epoch, end
+			fp.fillOffsets(p)
+			return
+		}
+	}
+	upTo := p.HighWatermark()
+	if op.q.replicaID == replicaDebug {
+		upTo = p.log.LogEndOffset()
+	}
+	if err := p.log.Read(fp.offset, maxBytes, upTo, minOne, &fp.res); err != nil {
+		fp.code = fetchErrorCode(err)
+		if fp.code == kerr.KafkaStorageError.Code {
+			slog.Error("read failed", "topic", p.topic.name, "partition", p.index, "offset", fp.offset, "error", err)
+		}
+		fp.fillOffsets(p)
+		return
+	}
+	fp.res.HighWatermark = upTo
+	fp.res.LastStableOffset = upTo
+}
+
+// fillOffsets gives an answer without records the partition's offsets.
+func (fp *fetchPart) fillOffsets(p *partition) {
+	hw := p.HighWatermark()
+	fp.res = storage.ReadResult{HighWatermark: hw, LastStableOffset: hw, LogStartOffset: p.log.LogStartOffset()}
+}
+
+// Replica ids with a meaning of their own (Kafka: FetchRequest).
+const (
+	replicaConsumer = -1
+	replicaDebug    = -2
+)
+
+// fetchable finds the partition and checks who asks and at which epoch.
+func (l *loop) fetchable(op *fetchOp, fp *fetchPart) (*partition, int16) {
+	if fp.topic == nil {
+		if op.q.byID {
+			return nil, kerr.UnknownTopicID.Code
+		}
+		return nil, kerr.UnknownTopicOrPartition.Code
+	}
+	p := fp.topic.partition(fp.index)
+	if p == nil || p.deleted.Load() {
+		return nil, kerr.UnknownTopicOrPartition.Code
+	}
+	if op.q.replicaID >= 0 {
+		return nil, kerr.NotLeaderForPartition.Code // no other broker replicates from this one
+	}
+	if fp.leaderEpoch >= 0 {
+		switch epoch := p.LeaderEpoch(); {
+		case fp.leaderEpoch < epoch:
+			return nil, kerr.FencedLeaderEpoch.Code
+		case fp.leaderEpoch > epoch:
+			return nil, kerr.UnknownLeaderEpoch.Code
+		}
+	}
+	return p, 0
+}
+
+// fetchErrorCode is the Kafka error code of a failed read.
+func fetchErrorCode(err error) int16 {
+	switch {
+	case errors.Is(err, storage.ErrOffsetOutOfRange):
+		return kerr.OffsetOutOfRange.Code
+	case errors.Is(err, storage.ErrLogClosed):
+		return kerr.NotLeaderForPartition.Code
+	case errors.Is(err, storage.ErrCorruptBatch):
+		return kerr.CorruptMessage.Code
+	}
+	return kerr.KafkaStorageError.Code
+}
+
+// answerFetch builds the answer from what was read and gives it to the slot.
+func (l *loop) answerFetch(op *fetchOp) {
+	s := op.slot
+	b := append(s.buf, 0, 0, 0, 0)
+	b = appendInt32(b, op.corr)
+	if op.q.flexible {
+		b = append(b, 0)
+	}
+	b = appendInt32(b, 0) // throttle time
+	if op.q.version >= 7 {
+		b = appendInt16(b, op.errorCode)
+		b = appendInt32(b, op.sessionID)
+	}
+	if ses := op.session; ses != nil {
+		ses.mu.Lock()
+		op.dropUnchanged()
+		ses.mu.Unlock()
+	}
+	s.buf = b
+	bodyBytes := l.appendFetchTopics(op, s)
+	if op.q.flexible {
+		s.buf = append(s.buf, 0)
+	}
+	n := int64(len(s.buf)-4) + bodyBytes
+	s.buf[0], s.buf[1], s.buf[2], s.buf[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
+	c := op.conn
+	l.freeFetch(op)
+	c.parked = nil
+	s.done(l)
+}
+
+// dropUnchanged removes the partitions an incremental answer leaves out,
+// remembers what is sent, and moves those with data to the session's end so
+// that max.bytes starves nobody. The session's lock is held.
+func (op *fetchOp) dropUnchanged() {
+	kept := op.parts[:0]
+	moved := false
+	for i := range op.parts {
+		fp := op.parts[i]
+		sp := fp.sess
+		hasData := fp.res.Region.Length > 0
+		news := op.full || hasData || fp.code != 0 || fp.diverge ||
+			sp.highWatermark != fp.res.HighWatermark || sp.logStart != fp.res.LogStartOffset
+		if !news {
+			continue
+		}
+		if fp.code != 0 {
+			sp.highWatermark, sp.logStart = -1, -1
+		} else {
+			sp.highWatermark, sp.logStart = fp.res.HighWatermark, fp.res.LogStartOffset
+		}
+		sp.answered = hasData
+		moved = moved || hasData
+		kept = append(kept, fp)
+	}
+	clear(op.parts[len(kept):])
+	op.parts = kept
+	if moved && len(op.session.mu.parts) > 1 {
+		op.rotate()
+	}
+}
+
+// rotate puts the session's partitions that have data in this answer last,
+// keeping the order within both groups.
+func (op *fetchOp) rotate() {
+	list := op.session.mu.parts
+	scratch := op.loop.sessionScratch[:0]
+	next := 0
+	for _, sp := range list {
+		if sp.answered {
+			sp.answered = false
+			scratch = append(scratch, sp)
+			continue
+		}
+		list[next] = sp
+		next++
+	}
+	copy(list[next:], scratch)
+	clear(scratch)
+	op.loop.sessionScratch = scratch[:0]
+}
+
+// appendFetchTopics appends the topics array, grouping neighbours of one
+// topic, and returns the bytes of the regions that go between.
+func (l *loop) appendFetchTopics(op *fetchOp, s *slot) (bodyBytes int64) {
+	groups := 0
+	for i := range op.parts {
+		if i == 0 || !op.sameTopic(i-1, i) {
+			groups++
+		}
+	}
+	s.buf = appendArrayLen(s.buf, groups, op.q.flexible)
+	for i := 0; i < len(op.parts); {
+		end := i + 1
+		for end < len(op.parts) && op.sameTopic(i, end) {
+			end++
+		}
+		if op.q.byID {
+			s.buf = append(s.buf, op.parts[i].id[:]...)
+		} else {
+			s.buf = appendString(s.buf, op.parts[i].name, op.q.flexible)
+		}
+		s.buf = appendArrayLen(s.buf, end-i, op.q.flexible)
+		for ; i < end; i++ {
+			bodyBytes += l.appendFetchPart(op, s, &op.parts[i])
+		}
+		if op.q.flexible {
+			s.buf = append(s.buf, 0)
+		}
+	}
+	return bodyBytes
+}
+
+func (op *fetchOp) sameTopic(i, j int) bool {
+	a, b := &op.parts[i], &op.parts[j]
+	if op.q.byID {
+		return a.id == b.id
+	}
+	return a.name == b.name
+}
+
+// copyBelowBytes is the size up to which a body is copied next to its header:
+// below it one pread costs less than a send of its own.
+const copyBelowBytes = 8 << 10
+
+func (l *loop) appendFetchPart(op *fetchOp, s *slot, fp *fetchPart) (bodyBytes int64) {
+	b := appendInt32(s.buf, fp.index)
+	b = appendInt16(b, fp.code)
+	if fp.code != 0 && fp.code != kerr.OffsetOutOfRange.Code {
+		fp.res.HighWatermark, fp.res.LastStableOffset, fp.res.LogStartOffset = -1, -1, -1
+	}
+	b = appendInt64(b, fp.res.HighWatermark)
+	b = appendInt64(b, fp.res.LastStableOffset)
+	if op.q.version >= 5 {
+		b = appendInt64(b, fp.res.LogStartOffset)
+	}
+	committed := op.q.isolation == 1 && fp.code == 0
+	switch { // aborted transactions: none for read_committed, null otherwise
+	case op.q.flexible && committed:
+		b = append(b, 1)
+	case op.q.flexible:
+		b = append(b, 0)
+	case committed:
+		b = appendInt32(b, 0)
+	default:
+		b = appendInt32(b, -1)
+	}
+	if op.q.version >= 11 {
+		b = appendInt32(b, -1) // preferred read replica
+	}
+	n := fp.res.Region.Length
+	if op.q.flexible {
+		b = appendUvarint(b, uint32(n+1))
+	} else {
+		b = appendInt32(b, int32(n))
+	}
+	s.buf = b
+	if n > 0 {
+		bodyBytes = l.attachRegion(s, fp)
+	}
+	if op.q.flexible {
+		s.buf = fp.appendTags(s.buf)
+	}
+	return bodyBytes
+}
+
+// attachRegion gives the region to the slot: small ones as bytes, others by
+// reference. It returns the bytes that are not in s.buf.
+func (l *loop) attachRegion(s *slot, fp *fetchPart) int64 {
+	region := fp.res.Region
+	fp.res.Region = storage.RegionRef{}
+	if region.Length <= copyBelowBytes {
+		at := len(s.buf)
+		s.buf = append(s.buf, zeros[:region.Length]...)
+		if n, err := region.File.ReadAt(s.buf[at:], region.Position); err == nil || n == int(region.Length) {
+			l.stats.copiedBytes.Add(region.Length)
+			region.Release()
+			return 0
+		}
+		s.buf = s.buf[:at] // sendfile will meet the error and report it
+	}
+	n := region.Length
+	s.addRegion(region)
+	return n
+}
+
+// appendTags appends a partition's tagged fields: the diverging epoch, if any.
+func (fp *fetchPart) appendTags(b []byte) []byte {
+	if !fp.diverge {
+		return append(b, 0)
+	}
+	b = append(b, 1, 0, 13)
+	b = appendInt32(b, fp.divEpoch)
+	b = appendInt64(b, fp.divOffset)
+	return append(b, 0)
+}

@@ -1,0 +1,350 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/pprof"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"github.com/panjf2000/gnet/v2/pkg/queue"
+	"golang.org/x/sys/unix"
+
+	"freshet/iouring"
+	"freshet/record"
+	"freshet/storage"
+	"freshet/zerocopy"
+)
+
+// readBufferBytes is what one read takes from a socket at most. Larger reads
+// share the syscalls of a turn among more requests; see docs/performance.
+const readBufferBytes = 1 << 20
+
+// loop is one event loop: a goroutine in gnet's epoll poller that owns its
+// connections, their answers, its ring and its timers. All fields without a
+// note are touched on that goroutine only.
+//
+// It is a reactor on gnet's pkg/netpoll rather than gnet.Run because the
+// engine has no callback for a writable socket, no way to stop reading from
+// one, and takes no foreign descriptor, and this broker needs all three
+// (docs/ARCHITECTURE.md, "Event loops", has the measurements).
+type loop struct {
+	srv    *server
+	idx    int
+	name   string // idx for labels
+	poller *netpoll.Poller
+	conns  []*conn // by descriptor
+	nconns atomic.Int32
+	parked atomic.Int64 // long polls
+
+	chunks    chunkPool
+	rbuf      *chunk
+	iovs      [2]unix.Iovec
+	sendVec   [][]byte
+	sendIovs  [maxSendVectors]unix.Iovec
+	freeSlots *slot
+
+	engine  iouring.Engine
+	async   iouring.Async
+	ringFd  int
+	turn    turn
+	fetches fetchPool
+	sent    zerocopy.Counters
+
+	diskWaits []*diskWait // by token
+	diskFree  []uint64
+
+	// Scratch of the request being handled.
+	header         requestHeader
+	validate       record.ValidateOptions
+	append         storage.AppendRequest
+	reservation    storage.Reservation
+	update         sessionUpdate
+	sessionScratch []*sessionPart
+
+	timers      timerHeap
+	timerFd     int
+	armedMs     int64
+	nextSweepMs int64
+
+	pendingBytes int64   // written but not completed
+	throttled    []*conn // not read from until pendingBytes falls
+
+	pumps    []*conn    // connections with something to send, after this event
+	woken    []*fetchOp // parked fetches whose partitions moved
+	flushSet bool       // an end-of-turn task is queued
+	nowMs    int64      // wall clock of the current event, ms
+	monoMs   int64      // monotonic clock of the current event, ms since start
+	stats    loopStats
+	stopping bool
+}
+
+// loopStats are counters of one loop, written by it and read by anyone.
+type loopStats struct {
+	bytesIn, bytesOut, messagesIn      atomic.Int64
+	copiedBytes                        atomic.Int64
+	produceRequests, fetchRequests     atomic.Int64
+	writes, writtenBytes               atomic.Int64
+	readAheads, blockedSends, accepted atomic.Int64
+	_                                  [64]byte
+}
+
+func newLoop(srv *server, idx int) (*loop, error) {
+	poller, err := netpoll.OpenPoller()
+	if err != nil {
+		return nil, fmt.Errorf("event loop %d cannot open an epoll instance: %w", idx, err)
+	}
+	l := &loop{srv: srv, idx: idx, name: strconv.Itoa(idx), poller: poller, ringFd: -1}
+	l.turn.loop = l
+	l.validate = record.DefaultValidateOptions()
+	l.validate.TrustCompressed = srv.opts.TrustCompressed
+	l.timerFd, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("event loop %d cannot create a timer: %w", idx, os.NewSyscallError("timerfd_create", err))
+	}
+	if err := poller.AddRead(&netpoll.PollAttachment{FD: l.timerFd}, false); err != nil {
+		return nil, fmt.Errorf("event loop %d cannot watch its timer: %w", idx, err)
+	}
+	engine, err := iouring.New(srv.opts.IOEngine, srv.opts.DataDir,
+		iouring.Options{Capabilities: &srv.ring, Calibration: srv.calibration})
+	if err != nil {
+		return nil, fmt.Errorf("event loop %d cannot start its write engine: %w", idx, err)
+	}
+	l.engine, l.async = engine, engine.(iouring.Async)
+	if fd := engine.EventFD(); fd >= 0 {
+		l.ringFd = fd
+		if err := poller.AddRead(&netpoll.PollAttachment{FD: fd}, false); err != nil {
+			return nil, fmt.Errorf("event loop %d cannot watch its ring: %w", idx, err)
+		}
+	}
+	l.rbuf = l.chunks.get(readBufferBytes)
+	l.tickClock()
+	return l, nil
+}
+
+// run serves events until the poller is told to stop.
+func (l *loop) run() {
+	labels := pprof.Labels("loop", l.name)
+	pprof.Do(context.Background(), labels, func(context.Context) {
+		if err := l.poller.Polling(l.onEvent); err != nil && !l.stopping {
+			slog.Error("event loop ended", "loop", l.idx, "error", err)
+		}
+	})
+	for _, c := range l.conns {
+		if c != nil {
+			l.closeConn(c, nil)
+		}
+	}
+	if err := l.engine.Close(); err != nil {
+		slog.Error("write engine did not close cleanly", "loop", l.idx, "error", err)
+	}
+	_ = unix.Close(l.timerFd)
+	_ = l.poller.Close()
+}
+
+// processStart anchors monotonic milliseconds.
+var processStart = time.Now()
+
+func (l *loop) tickClock() {
+	now := time.Now()
+	l.nowMs = now.UnixMilli()
+	l.monoMs = int64(now.Sub(processStart) / time.Millisecond)
+}
+
+func (l *loop) onEvent(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
+	l.tickClock()
+	switch fd {
+	case l.timerFd:
+		l.onTimer()
+	case l.ringFd:
+		l.engine.Reap()
+	case l.srv.listenerOf(l, fd):
+		l.srv.accept(l, fd)
+	default:
+		if fd < len(l.conns) && l.conns[fd] != nil {
+			l.onConnEvent(l.conns[fd], ev)
+		} else {
+			_ = l.poller.Delete(fd)
+		}
+	}
+	l.settle()
+	return nil
+}
+
+func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
+	if ev&netpoll.WriteEvents != 0 && c.blocked {
+		l.unblock(c)
+	}
+	if c.closed || ev&(netpoll.ReadEvents|netpoll.ErrEvents) == 0 {
+		return
+	}
+	if c.muted {
+		if ev&netpoll.ErrEvents != 0 {
+			l.closeConn(c, errPeerClosed)
+			return
+		}
+		l.pauseReading(c)
+		return
+	}
+	if l.pendingBytes > maxPendingBytes {
+		l.pauseReading(c)
+		l.throttled = append(l.throttled, c)
+		return
+	}
+	l.onReadable(c)
+	l.turn.end()
+}
+
+// maxPendingBytes bounds what one loop has given to the disk and not got back:
+// when writes fall behind, clients wait in their sockets, not in our memory.
+const maxPendingBytes = 32 << 20
+
+// unthrottle reads again from the connections that waited for the disk.
+func (l *loop) unthrottle() {
+	for i, c := range l.throttled {
+		l.throttled[i] = nil
+		if !c.muted {
+			l.resumeReading(c)
+		}
+	}
+	l.throttled = l.throttled[:0]
+}
+
+// settle carries out what the event left to do: fetches that can be answered
+// now and answers that can be sent. Sending may wake nothing, so one pass of
+// each in this order empties both.
+func (l *loop) settle() {
+	for len(l.woken) > 0 {
+		batch := l.woken
+		l.woken = l.woken[len(l.woken):]
+		for i, op := range batch {
+			batch[i] = nil
+			l.retryFetch(op)
+		}
+		if len(l.woken) == 0 {
+			l.woken = batch[:0]
+		}
+	}
+	for i := 0; i < len(l.pumps); i++ {
+		c := l.pumps[i]
+		l.pumps[i] = nil
+		c.pumpQueued = false
+		if !c.closed {
+			l.pump(c)
+		}
+	}
+	l.pumps = l.pumps[:0]
+}
+
+// post runs fn(arg) on the loop soon. It is the one method of loop that any
+// goroutine may call.
+func (l *loop) post(fn queue.Func, arg any) {
+	_ = l.poller.Trigger(queue.HighPriority, fn, arg)
+}
+
+// read fills the assembly buffer's tail first and the loop's buffer after it,
+// in one readv. It returns how many bytes went into each.
+func (l *loop) read(c *conn, tail []byte) (intoTail, intoBuf int, err error) {
+	buf := l.rbuf.buf
+	iov := l.iovs[:0]
+	if len(tail) > 0 {
+		iov = append(iov, unix.Iovec{Base: &tail[0], Len: uint64(len(tail))})
+	}
+	if !c.tailOnly {
+		iov = append(iov, unix.Iovec{Base: &buf[0], Len: uint64(len(buf))})
+	}
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READV, uintptr(c.fd),
+			uintptr(unsafe.Pointer(&l.iovs[0])), uintptr(len(iov)))
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, 0, errno
+		}
+		if int(n) <= len(tail) {
+			return int(n), 0, nil
+		}
+		return len(tail), int(n) - len(tail), nil
+	}
+}
+
+// pauseReading takes c out of the poller's read set until resumeReading.
+func (l *loop) pauseReading(c *conn) {
+	if c.paused {
+		return
+	}
+	c.paused = true
+	_ = l.poller.Delete(c.fd)
+	if c.blocked {
+		_ = l.poller.AddWrite(&c.attachment, false)
+	}
+}
+
+func (l *loop) resumeReading(c *conn) {
+	if !c.paused || c.closed {
+		return
+	}
+	c.paused = false
+	if c.blocked {
+		_ = l.poller.ModReadWrite(&c.attachment, false)
+		return
+	}
+	_ = l.poller.AddRead(&c.attachment, false)
+}
+
+// block waits for c's socket to take more bytes.
+func (l *loop) block(c *conn) {
+	if c.blocked {
+		return
+	}
+	c.blocked = true
+	l.stats.blockedSends.Add(1)
+	if c.paused {
+		_ = l.poller.AddWrite(&c.attachment, false)
+		return
+	}
+	_ = l.poller.ModReadWrite(&c.attachment, false)
+}
+
+func (l *loop) unblock(c *conn) {
+	c.blocked = false
+	if c.paused {
+		_ = l.poller.Delete(c.fd)
+	} else {
+		_ = l.poller.ModRead(&c.attachment, false)
+	}
+	l.queuePump(c)
+}
+
+// queuePump marks c as having something to send when the event ends.
+func (l *loop) queuePump(c *conn) {
+	if !c.pumpQueued {
+		c.pumpQueued = true
+		l.pumps = append(l.pumps, c)
+	}
+}
+
+// scheduleFlush queues the end of the turn behind the socket events that are
+// already ready, so that one submission carries them all.
+func (l *loop) scheduleFlush() {
+	if l.flushSet {
+		return
+	}
+	l.flushSet = true
+	l.post(flushTask, l)
+}
+
+func flushTask(arg any) error {
+	l := arg.(*loop)
+	l.flushSet = false
+	l.engine.Flush()
+	l.engine.Reap()
+	l.settle()
+	return nil
+}

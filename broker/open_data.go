@@ -1,0 +1,212 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"freshet/config"
+	"freshet/metadata"
+	"freshet/storage"
+	"freshet/vfs"
+)
+
+// openData formats or checks the log directories, opens the metadata, and
+// loads the logs. It undoes its locks when it fails.
+func (b *Broker) openData() error {
+	cfg := b.Config()
+	clusterID, partitionDirs, err := inspectDirs(cfg)
+	if err != nil {
+		return err
+	}
+	b.meta, err = metadata.Open(metadata.Options{Dir: cfg.MetadataLogDir, NodeID: cfg.NodeID, ClusterID: clusterID,
+		PartitionDirs: partitionDirs, SnapshotBytes: cfg.MetadataBytesPerSnapshot})
+	if err != nil {
+		return err
+	}
+	clusterID = b.meta.Image().ClusterID
+	for _, dir := range cfg.LogDirs {
+		if _, err := storage.FormatLogDir(vfs.OS{}, dir, clusterID, cfg.NodeID); err != nil {
+			_ = b.meta.Close()
+			return err
+		}
+	}
+	if err := b.openLogs(clusterID); err != nil {
+		_ = b.meta.Close()
+		return err
+	}
+	if err := b.register(); err != nil {
+		b.closeData()
+		return err
+	}
+	return b.setStraysAside()
+}
+
+// inspectDirs reads which cluster the directories belong to and which
+// partitions they hold. Unformatted directories are refused unless they may be
+// formatted now.
+func inspectDirs(cfg *config.BrokerConfig) (clusterID string, partitions []string, err error) {
+	formatted, bare := "", []string(nil)
+	for _, dir := range cfg.LogDirs {
+		meta, ok, err := storage.ReadMetaProperties(vfs.OS{}, dir)
+		if err != nil {
+			return "", nil, err
+		}
+		if !ok {
+			bare = append(bare, dir)
+			continue
+		}
+		if meta.NodeID != cfg.NodeID {
+			return "", nil, fmt.Errorf("log directory %s is of node %d, but node.id is %d; point log.dirs elsewhere or correct node.id", dir, meta.NodeID, cfg.NodeID)
+		}
+		if formatted != "" && meta.ClusterID != clusterID {
+			return "", nil, fmt.Errorf("log directory %s is of cluster %s, but %s is of cluster %s; use log.dirs of one cluster",
+				dir, meta.ClusterID, formatted, clusterID)
+		}
+		formatted, clusterID = dir, meta.ClusterID
+		found, err := partitionDirs(dir)
+		if err != nil {
+			return "", nil, err
+		}
+		partitions = append(partitions, found...)
+	}
+	if len(bare) == 0 {
+		return clusterID, partitions, nil
+	}
+	if formatted == "" && !cfg.Freshet.AutoFormat {
+		return "", nil, fmt.Errorf("no meta.properties found in %s: if the disk is mounted and the directory really is new, "+
+			"format it with `kafka-storage.sh format` or start with --override freshet.auto.format=true", bare[0])
+	}
+	if want := os.Getenv("CLUSTER_ID"); clusterID == "" && want != "" {
+		clusterID = want
+	}
+	slog.Info("formatting new log directories", "dirs", bare)
+	return clusterID, partitions, nil
+}
+
+// partitionDirs lists the partition directories in a log directory.
+func partitionDirs(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list log directory %s: %w", dir, err)
+	}
+	var found []string
+	for _, e := range entries {
+		if _, err := storage.ParseTopicPartition(e.Name()); e.IsDir() && err == nil {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	return found, nil
+}
+
+func (b *Broker) openLogs(clusterID string) error {
+	cfg := b.Config()
+	img := b.meta.Image()
+	logs, err := storage.OpenManager(storage.ManagerConfig{
+		Dirs: cfg.LogDirs, ClusterID: clusterID, NodeID: cfg.NodeID,
+		TopicConfig: func(name string) storage.LogConfig {
+			var overrides map[string]string
+			if t := img.Topic(name); t != nil {
+				overrides = t.Configs
+			}
+			c, err := cfg.Topic(overrides)
+			if err != nil {
+				slog.Error("topic configuration is not usable; defaults are used", "topic", name, "error", err)
+				return storage.DefaultLogConfig()
+			}
+			return b.logConfig(&c)
+		},
+		RecoveryThreadsPerDir:     int(cfg.NumRecoveryThreadsPerDir),
+		FlushCheckMs:              cfg.LogFlushSchedulerMs,
+		RecoveryPointCheckpointMs: int64(cfg.LogFlushOffsetCheckpointMs),
+		LogStartCheckpointMs:      int64(cfg.LogFlushStartCheckpointMs),
+		HighWatermarkCheckpointMs: cfg.HighWatermarkCheckpointMs,
+		RetentionCheckMs:          cfg.LogRetentionCheckMs,
+		InitialTaskDelayMs:        cfg.LogInitialTaskDelayMs,
+		OnDirFailed:               func(dir string, err error) { go b.dirFailed(dir, err) },
+	})
+	if err != nil {
+		return err
+	}
+	b.logs = logs
+	return nil
+}
+
+// register records this broker and its directories in the metadata, so that
+// replicas can be placed on it.
+func (b *Broker) register() error {
+	cfg := b.Config()
+	self := metadata.Broker{ID: cfg.NodeID, Rack: cfg.Rack}
+	for _, d := range b.logs.Dirs() {
+		self.Dirs = append(self.Dirs, metadata.UUID(d.DirectoryID))
+	}
+	_, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
+		if have := img.Broker(self.ID); have != nil && have.Rack == self.Rack && equalDirs(have.Dirs, self.Dirs) && !have.Fenced {
+			return nil, nil
+		}
+		return []metadata.Record{&metadata.BrokerRecord{Broker: self}}, nil
+	})
+	return err
+}
+
+func equalDirs(a, b []metadata.UUID) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// setStraysAside renames the partitions that the metadata does not know: they
+// are not served and not deleted.
+func (b *Broker) setStraysAside() error {
+	img := b.meta.Image()
+	for _, log := range b.logs.Logs() {
+		tp := log.TopicPartition()
+		if t := img.Topic(tp.Topic); t != nil && t.Partition(tp.Partition) != nil {
+			if id, ok := log.TopicID(); !ok || metadata.UUID(id) == t.ID {
+				continue
+			}
+		}
+		if _, err := b.logs.RenameStray(tp); err != nil {
+			b.closeData()
+			return err
+		}
+	}
+	return nil
+}
+
+// getOrCreate returns the partition's log, made anew if this broker does not
+// have it yet.
+func (b *Broker) getOrCreate(tp storage.TopicPartition, id storage.UUID, cfg storage.LogConfig) (*storage.Log, error) {
+	if log := b.logs.Get(tp); log != nil {
+		if have, ok := log.TopicID(); !ok || have == id {
+			return log, nil
+		}
+		if _, err := b.logs.RenameStray(tp); err != nil {
+			return nil, err
+		}
+	}
+	return b.logs.Create(tp, &id, cfg)
+}
+
+// brokerEpoch is what the clean shutdown marker records; a broker that stands
+// alone registers once.
+const brokerEpoch = 1
+
+// closeData flushes and closes the logs and the metadata.
+func (b *Broker) closeData() {
+	if b.logs != nil {
+		if err := b.logs.Close(brokerEpoch); err != nil {
+			slog.Error("log directories were not shut down cleanly; they will be recovered at the next start", "error", err)
+		}
+	}
+	if err := b.meta.Close(); err != nil {
+		slog.Error("metadata was not closed cleanly", "error", err)
+	}
+}

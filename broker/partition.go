@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"freshet/replication"
+	"freshet/storage"
+)
+
+// partition is one partition this broker leads: its log and what waits for
+// the log to grow (the purgatory of Apache Kafka, kept where the event
+// happens instead of in one table).
+type partition struct {
+	*replication.Partition
+	topic   *topic
+	index   int32
+	log     *storage.Log // Partition.Log
+	deleted atomic.Bool
+
+	// open is the write group of this partition in each loop's current turn;
+	// element i is touched on loop i only.
+	open  []*writeGroup
+	loops []*loop
+
+	// waiting counts fetchers and acks, so that an append with nobody waiting
+	// takes no lock.
+	waiting atomic.Int32
+	mu      struct {
+		sync.Mutex
+		fetchers []*fetchWait
+		acks     []*writeGroup
+	}
+}
+
+// fetchWait is one parked fetch's entry in a partition's list.
+type fetchWait struct {
+	op    *fetchOp
+	part  *partition
+	index int // in part.mu.fetchers; -1 when not listed
+}
+
+// watch lists w so that the next append wakes its fetch.
+func (p *partition) watch(w *fetchWait) {
+	p.waiting.Add(1)
+	p.mu.Lock()
+	w.index = len(p.mu.fetchers)
+	p.mu.fetchers = append(p.mu.fetchers, w)
+	p.mu.Unlock()
+}
+
+// unwatch takes w off the list; it may have been taken off already.
+func (p *partition) unwatch(w *fetchWait) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.index < 0 {
+		return
+	}
+	list := p.mu.fetchers
+	last := len(list) - 1
+	list[w.index] = list[last]
+	list[w.index].index = w.index
+	list[last] = nil
+	p.mu.fetchers = list[:last]
+	w.index = -1
+	p.waiting.Add(-1)
+}
+
+// parkAck makes a completed write wait until the log end offset passes it,
+// unless that has happened meanwhile.
+func (p *partition) parkAck(g *writeGroup) {
+	p.waiting.Add(1)
+	p.mu.Lock()
+	p.mu.acks = append(p.mu.acks, g)
+	p.mu.Unlock()
+	if p.log.LogEndOffset() >= g.nextOffset {
+		p.moved(g.turn.loop)
+	}
+}
+
+// moved wakes what the log's new end may satisfy. on is the loop it is called
+// on, or nil from another goroutine.
+func (p *partition) moved(on *loop) {
+	p.Advance()
+	if p.waiting.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	for _, w := range p.mu.fetchers {
+		w.op.wake(on)
+	}
+	p.releaseAcksLocked(on, p.log.LogEndOffset())
+	p.mu.Unlock()
+}
+
+// releaseAcksLocked answers the parked acknowledgements below end, each on
+// its own loop.
+func (p *partition) releaseAcksLocked(on *loop, end int64) {
+	kept := p.mu.acks[:0]
+	for _, g := range p.mu.acks {
+		if g.nextOffset > end {
+			kept = append(kept, g)
+			continue
+		}
+		p.waiting.Add(-1)
+		g.turn.loop.post(answerTask, g)
+	}
+	clear(p.mu.acks[len(kept):])
+	p.mu.acks = kept
+}
+
+func answerTask(arg any) error {
+	g := arg.(*writeGroup)
+	l := g.turn.loop
+	g.answer()
+	l.settle()
+	return nil
+}
+
+// Published is called by the log, outside its lock, when its end moved. The
+// loop that completed the write calls moved itself, because it knows which
+// loop it is.
+func (p *partition) Published(int64) {}
+
+// Failed is called by the log, outside its lock, when a write failed: what was
+// reserved from fromOffset on will never be published.
+func (p *partition) Failed(fromOffset int64, err error) {
+	p.mu.Lock()
+	kept := p.mu.acks[:0]
+	for _, g := range p.mu.acks {
+		if g.baseOffset < fromOffset {
+			kept = append(kept, g)
+			continue
+		}
+		p.waiting.Add(-1)
+		g.failure = err
+		g.turn.loop.post(failTask, g)
+	}
+	clear(p.mu.acks[len(kept):])
+	p.mu.acks = kept
+	p.mu.Unlock()
+}
+
+func failTask(arg any) error {
+	g := arg.(*writeGroup)
+	l := g.turn.loop
+	g.fail(g.failure)
+	g.answer()
+	l.settle()
+	return nil
+}
+
+// wakeAll wakes every parked fetch, for example because the partition went
+// away.
+func (p *partition) wakeAll() {
+	p.mu.Lock()
+	for _, w := range p.mu.fetchers {
+		w.op.wake(nil)
+	}
+	p.mu.Unlock()
+}

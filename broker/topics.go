@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// topic is one topic as the hot paths see it.
+type topic struct {
+	name     string
+	id       [16]byte
+	internal bool
+	deleted  atomic.Bool
+	settings atomic.Pointer[topicSettings]
+	// parts is replaced, never changed, when partitions are added.
+	parts atomic.Pointer[[]*partition]
+}
+
+// topicSettings are the topic properties that Produce needs on every batch.
+type topicSettings struct {
+	maxMessageBytes   int32
+	minInsync         int32
+	logAppendTime     bool
+	compacted         bool
+	timestampBeforeMs int64 // message.timestamp.before.max.ms
+	timestampAfterMs  int64 // message.timestamp.after.max.ms
+}
+
+// partition returns partition i, or nil.
+func (t *topic) partition(i int32) *partition {
+	parts := *t.parts.Load()
+	if i < 0 || int(i) >= len(parts) {
+		return nil
+	}
+	return parts[i]
+}
+
+// topicTable finds topics by name and by id. Lookups do not allocate; each
+// connection remembers its last topic, so the lock is off the steady path.
+type topicTable struct {
+	mu     sync.RWMutex
+	byName map[string]*topic
+	byID   map[[16]byte]*topic
+}
+
+func newTopicTable() *topicTable {
+	return &topicTable{byName: map[string]*topic{}, byID: map[[16]byte]*topic{}}
+}
+
+func (tt *topicTable) name(name []byte) *topic {
+	tt.mu.RLock()
+	t := tt.byName[string(name)]
+	tt.mu.RUnlock()
+	return t
+}
+
+func (tt *topicTable) id(id [16]byte) *topic {
+	tt.mu.RLock()
+	t := tt.byID[id]
+	tt.mu.RUnlock()
+	return t
+}
+
+func (tt *topicTable) put(t *topic) {
+	tt.mu.Lock()
+	tt.byName[t.name], tt.byID[t.id] = t, t
+	tt.mu.Unlock()
+}
+
+// remove takes t out and marks it deleted; parked fetches are woken so that
+// they answer.
+func (tt *topicTable) remove(t *topic) {
+	tt.mu.Lock()
+	if tt.byName[t.name] == t {
+		delete(tt.byName, t.name)
+	}
+	delete(tt.byID, t.id)
+	tt.mu.Unlock()
+	t.deleted.Store(true)
+	for _, p := range *t.parts.Load() {
+		p.deleted.Store(true)
+		p.wakeAll()
+	}
+}
+
+// partitions counts the partitions of all topics.
+func (tt *topicTable) partitions() int {
+	tt.mu.RLock()
+	defer tt.mu.RUnlock()
+	n := 0
+	for _, t := range tt.byName {
+		n += len(*t.parts.Load())
+	}
+	return n
+}
+
+// topicByName finds a topic for one connection's request.
+func (c *conn) topicByName(name []byte) *topic {
+	if t := c.lastTopic; t != nil && t.name == string(name) && !t.deleted.Load() {
+		return t
+	}
+	t := c.loop.srv.topics.name(name)
+	if t != nil {
+		c.lastTopic = t
+	}
+	return t
+}
+
+// topicByID is topicByName for topic ids (KIP-516).
+func (c *conn) topicByID(id [16]byte) *topic {
+	if t := c.lastTopic; t != nil && t.id == id && !t.deleted.Load() {
+		return t
+	}
+	t := c.loop.srv.topics.id(id)
+	if t != nil {
+		c.lastTopic = t
+	}
+	return t
+}

@@ -1,0 +1,219 @@
+package broker
+
+import (
+	"freshet/iouring"
+	"freshet/storage"
+)
+
+// writeGroup is the write of one partition in one turn: adjacent reservations
+// of one segment that go to the file as one vectored write. It is pooled and
+// implements iouring.Completer.
+type writeGroup struct {
+	op         iouring.Op
+	part       *partition
+	seg        *storage.LogSegment
+	baseOffset int64
+	nextOffset int64
+	acks       []pendingAck
+	dones      []func(error) // of coordinators' appends
+	chunks     []*chunk      // read buffers the write points into, one reference each
+	turn       *turn
+	failure    error
+	next       *writeGroup // free list
+}
+
+// pendingAck is one produce answer that waits for a group: where in its slot
+// the error code lies, to be patched should the write fail.
+type pendingAck struct {
+	slot   *slot
+	codeAt int32
+}
+
+// turn collects what the requests of one read append. At its end every
+// partition touched is written with one call.
+type turn struct {
+	loop   *loop
+	groups []*writeGroup // open, in order of first touch
+	free   *writeGroup
+	conn   *conn // whose requests are being handled
+}
+
+// maxGroupVectors keeps a group within IOV_MAX.
+const maxGroupVectors = 1000
+
+func (t *turn) empty() bool { return len(t.groups) == 0 }
+
+// add puts one reserved batch, which lies in ch, into its partition's group.
+// The slot waits for the group from here on.
+func (t *turn) add(p *partition, res *storage.Reservation, batch []byte, ch *chunk, ack pendingAck) {
+	g := t.group(p, res, batch)
+	if n := len(g.acks); ack.slot != nil {
+		if n == 0 || g.acks[n-1].slot != ack.slot {
+			ack.slot.wait(1)
+		}
+		g.acks = append(g.acks, ack)
+	}
+	if n := len(g.chunks); n == 0 || g.chunks[n-1] != ch {
+		ch.refs++
+		g.chunks = append(g.chunks, ch)
+	}
+}
+
+// addInternal is add for a coordinator, which owns batch until done is called.
+func (t *turn) addInternal(p *partition, res *storage.Reservation, batch []byte, done func(error)) {
+	g := t.group(p, res, batch)
+	g.dones = append(g.dones, done)
+}
+
+// group returns the partition's group with the batch added to its write.
+func (t *turn) group(p *partition, res *storage.Reservation, batch []byte) *writeGroup {
+	g := p.open[t.loop.idx]
+	if g != nil && (g.seg != res.Segment || g.op.Pos+g.op.Len != res.Position || len(g.op.Bufs) >= maxGroupVectors) {
+		p.open[t.loop.idx] = nil // stays in t.groups; the partition gets another
+		g = nil
+	}
+	if g == nil {
+		g = t.newGroup(p, res)
+	}
+	g.op.Bufs = append(g.op.Bufs, batch)
+	g.op.Len += int64(res.Length)
+	g.nextOffset = res.NextOffset
+	return g
+}
+
+func (t *turn) newGroup(p *partition, res *storage.Reservation) *writeGroup {
+	g := t.take()
+	g.part, g.seg = p, res.Segment
+	g.baseOffset = res.BaseOffset
+	g.op.Fd = res.Segment.WriteFd()
+	g.op.Pos, g.op.Len = res.Position, 0
+	g.op.Sync = p.log.NeedsSync()
+	p.open[t.loop.idx] = g
+	t.groups = append(t.groups, g)
+	return g
+}
+
+// take returns a free group.
+func (t *turn) take() *writeGroup {
+	g := t.free
+	if g == nil {
+		g = &writeGroup{turn: t}
+		g.op.Done = g
+		return g
+	}
+	t.free, g.next = g.next, nil
+	return g
+}
+
+// end writes the groups of the turn and closes the connection's open slot.
+func (t *turn) end() {
+	l := t.loop
+	if n := len(t.groups); n > 0 {
+		for i, g := range t.groups {
+			if p := g.part; p.open[l.idx] == g {
+				p.open[l.idx] = nil
+			}
+			t.groups[i] = nil
+			l.stats.writes.Add(1)
+			l.stats.writtenBytes.Add(g.op.Len)
+			l.pendingBytes += g.op.Len
+			l.engine.Write(&g.op)
+		}
+		t.groups = t.groups[:0]
+		if l.engine.InFlight() > 0 {
+			l.scheduleFlush()
+			if l.rbuf.refs > 1 {
+				l.renewReadBuffer()
+			}
+		}
+	}
+	c := t.conn
+	if c == nil {
+		return
+	}
+	t.conn = nil
+	if s := c.turnSlot; s != nil {
+		c.turnSlot = nil
+		s.open = false
+		s.wait(1)
+		s.done(l)
+	}
+}
+
+// WriteDone publishes a finished group and answers what waited for it.
+func (g *writeGroup) WriteDone(op *iouring.Op, err error) {
+	l := g.turn.loop
+	p := g.part
+	if l.pendingBytes -= op.Len; len(l.throttled) > 0 && l.pendingBytes <= maxPendingBytes/2 {
+		l.unthrottle()
+	}
+	leo, err := p.log.Complete(g.seg, g.baseOffset, g.nextOffset, op.Pos, op.Len, err)
+	switch {
+	case err != nil:
+		g.fail(err)
+	case op.Sync:
+		p.log.MarkSynced(g.nextOffset)
+	}
+	g.failure = err
+	for _, ch := range g.chunks {
+		l.chunks.put(ch)
+	}
+	if err == nil {
+		p.moved(l)
+	}
+	if err == nil && leo < g.nextOffset && len(g.acks)+len(g.dones) > 0 {
+		// An earlier write of another loop has not finished: the answer waits
+		// until the log end offset passes this group.
+		p.parkAck(g)
+		return
+	}
+	g.answer()
+}
+
+// answer releases the slots that waited for g and frees it.
+func (g *writeGroup) answer() {
+	l := g.turn.loop
+	var last *slot
+	for i := range g.acks {
+		if s := g.acks[i].slot; s != last {
+			last = s
+			s.done(l)
+		}
+		g.acks[i].slot = nil
+	}
+	for i, done := range g.dones {
+		g.dones[i] = nil
+		done(g.failure)
+	}
+	g.release()
+}
+
+// fail patches the error of a failed write into every answer of the group:
+// error code, then base offset -1 (both fixed-size, at a known place).
+func (g *writeGroup) fail(err error) {
+	code := produceErrorCode(err)
+	for i := range g.acks {
+		a := &g.acks[i]
+		patchProduceError(a.slot.buf[a.codeAt:], code)
+	}
+	g.part.writeFailed(err)
+}
+
+func (g *writeGroup) release() {
+	clear(g.op.Bufs)
+	clear(g.chunks)
+	g.op.Bufs, g.chunks, g.acks, g.dones = g.op.Bufs[:0], g.chunks[:0], g.acks[:0], g.dones[:0]
+	g.part, g.seg, g.failure = nil, nil, nil
+	g.next, g.turn.free = g.turn.free, g
+}
+
+// addDuplicate makes an answer wait for the first write of its batch, which
+// is still on its way to the log.
+func (t *turn) addDuplicate(p *partition, res *storage.Reservation, ack pendingAck) {
+	g := t.take()
+	g.part, g.seg = p, nil
+	g.baseOffset, g.nextOffset = res.BaseOffset, res.WaitOffset
+	ack.slot.wait(1)
+	g.acks = append(g.acks, ack)
+	p.parkAck(g)
+}
