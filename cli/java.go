@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -13,23 +12,32 @@ import (
 // javaHashOrder returns keys in the order in which a java.util.HashMap that
 // they were put into, one after the other, iterates over them. Kafka's tools
 // print several lists in that order.
-func javaHashOrder(keys []string) []string {
+func javaHashOrder(keys []string) []string { return hashMapOrder(keys, javaHash) }
+
+// javaPartitionOrder is javaHashOrder for Kafka's TopicPartition.
+func javaPartitionOrder(keys []partitionKey) []partitionKey {
+	return hashMapOrder(keys, func(k partitionKey) uint32 {
+		return 31*(31+uint32(k.partition)) + javaHash(k.topic)
+	})
+}
+
+func hashMapOrder[K comparable](keys []K, hash func(K) uint32) []K {
 	size := 16
 	for len(keys)*4 > size*3 {
 		size *= 2
 	}
-	buckets := make([][]string, size)
-	seen := make(map[string]bool, len(keys))
+	buckets := make([][]K, size)
+	seen := make(map[K]bool, len(keys))
 	for _, key := range keys {
 		if seen[key] {
 			continue
 		}
 		seen[key] = true
-		h := javaHash(key)
+		h := hash(key)
 		i := int(h^h>>16) & (size - 1)
 		buckets[i] = append(buckets[i], key)
 	}
-	ordered := make([]string, 0, len(keys))
+	ordered := make([]K, 0, len(keys))
 	for _, bucket := range buckets {
 		ordered = append(ordered, bucket...)
 	}
@@ -43,25 +51,6 @@ func javaHash(s string) uint32 {
 		h = 31*h + uint32(unit)
 	}
 	return h
-}
-
-// javaPartitionHash places a topic partition in a HashMap as Kafka's
-// TopicPartition does: its hash is 31*(31+partition)+topic.hashCode().
-func javaPartitionHash(topic string, partition int32) uint32 {
-	h := 31*(31+uint32(partition)) + javaHash(topic)
-	return h ^ h>>16
-}
-
-// javaHashTableSize is the number of buckets of a HashMap after n insertions.
-func javaHashTableSize(n int) int {
-	size := 16
-	if n > 12 {
-		size = 1 << bits.Len(uint((n*4-1)/3))
-	}
-	for n*4 > size*3 {
-		size *= 2
-	}
-	return size
 }
 
 // exceptionNames are the classes of Kafka's errors whose name does not follow

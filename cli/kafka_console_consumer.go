@@ -257,17 +257,17 @@ func (c *consoleConsumer) report(t *toolIO, s *jopt.Set, loop *consumeLoop, err 
 	switch {
 	case err == nil, errors.Is(err, errInterrupted):
 	case errors.Is(err, errIdle):
-		logError(t.err, consoleConsumerClass, "Error processing message, terminating consumer process:  ")
+		logError(t.err, consoleConsumerClass, "Error processing message, terminating consumer process: ")
 		fmt.Fprintln(t.err, "org.apache.kafka.common.errors.TimeoutException")
 		err = nil
 	case errors.Is(err, errOutputGone):
 		fmt.Fprintln(t.err, err)
 		err = nil
 	case errors.As(err, &bad):
-		defer logError(t.err, consoleConsumerClass, "Unknown error when running consumer:  ")
+		defer logError(t.err, consoleConsumerClass, "Unknown error when running consumer: ")
 		err = failf("org.apache.kafka.common.errors.SerializationException: %v", bad)
 	default:
-		logError(t.err, consoleConsumerClass, "Error processing message, terminating consumer process:  ")
+		logError(t.err, consoleConsumerClass, "Error processing message, terminating consumer process: ")
 		err = failf("%s: %s", exceptionName(err), message(err))
 	}
 	fmt.Fprintf(t.err, "Processed a total of %d messages\n", loop.count)

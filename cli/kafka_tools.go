@@ -29,6 +29,10 @@ func init() {
 		{"kafka-topics", "Create, list, describe, alter and delete topics", newKafkaTopicsCommand},
 		{"kafka-console-producer", "Send lines of standard input as records", newConsoleProducerCommand},
 		{"kafka-console-consumer", "Print records as lines", newConsoleConsumerCommand},
+		{"kafka-consumer-groups", "List, describe, delete and reset consumer groups", newConsumerGroupsCommand},
+		{"kafka-configs", "Show and change settings of topics, brokers and others", newKafkaConfigsCommand},
+		{"kafka-get-offsets", "Show partitions' offsets", newGetOffsetsCommand},
+		{"kafka-delete-records", "Delete the oldest records of partitions", newDeleteRecordsCommand},
 	}
 }
 

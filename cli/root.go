@@ -54,8 +54,8 @@ own flags; ` + "`freshet tools`" + ` lists them.`,
 		&cobra.Group{ID: "data", Title: "Topics, records and groups:"},
 		&cobra.Group{ID: "inspect", Title: "Measuring and inspecting:"})
 	addTo(root, "broker", newStartCommand())
-	addTo(root, "data", newTopicCommand(), newProduceCommand(), newConsumeCommand())
-	addTo(root, "inspect", newVersionCommand(), newToolsCommand())
+	addTo(root, "data", newTopicCommand(), newProduceCommand(), newConsumeCommand(), newGroupCommand(), newConfigCommand())
+	addTo(root, "inspect", newBenchCommand(), newVersionCommand(), newToolsCommand())
 	for _, tool := range kafkaTools {
 		cmd := newKafkaTool(tool.name)
 		cmd.Hidden = true

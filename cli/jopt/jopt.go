@@ -78,13 +78,15 @@ type Set struct {
 	parser *Parser
 	values map[string][]string
 	seen   map[string]bool
+	// Words is the whole command line.
+	Words []string
 	// Args are the words that belong to no option.
 	Args []string
 }
 
 // Parse reads args, which exclude the program's name.
 func (p *Parser) Parse(args []string) (*Set, error) {
-	s := &Set{parser: p, values: map[string][]string{}, seen: map[string]bool{}}
+	s := &Set{parser: p, values: map[string][]string{}, seen: map[string]bool{}, Words: args}
 	for len(args) > 0 {
 		word := args[0]
 		args = args[1:]
