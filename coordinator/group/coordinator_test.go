@@ -207,6 +207,9 @@ func TestCoordinatorLife(t *testing.T) {
 	h.want("sync", command("sync member="+id+" assign="+id+":parts"), `sync NONE protocol=consumer/range assignment="parts"`)
 	h.want("commit", command("commit member="+id+" generation=1 offsets=0:5,1:6"), "commit t-0=NONE t-1=NONE")
 	h.want("heartbeat", command("heartbeat member="+id), "heartbeat NONE")
+	if got, want := h.c.Stats(), (Stats{Groups: [Dead + 1]int{Stable: 1}, Members: 1, Offsets: 2}); got != want {
+		t.Errorf("stats are %+v, want %+v", got, want)
+	}
 
 	for p := range h.c.cfg.Partitions {
 		h.c.Resign(p)
