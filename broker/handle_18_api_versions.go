@@ -20,7 +20,7 @@ import (
 // form of version 0, listing this API alone, so that the client can ask again
 // (KIP-511). The header of the answer never has tagged fields.
 func init() {
-	register(API{Key: keyAPIVersions, Min: 0, Max: 4, Handle: handleAPIVersions})
+	register(API{Key: 18, Min: 0, Max: 4, Handle: handleAPIVersions})
 }
 
 // clientSoftware is what name and version of the client must look like (Kafka:

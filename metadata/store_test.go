@@ -80,8 +80,8 @@ func TestStoreSnapshotsAreBounded(t *testing.T) {
 	s := mustOpen(t, Options{Dir: t.TempDir(), NodeID: 1})
 	snapshots := 0
 	var before int64
-	for i := range 3000 {
-		value := strings.Repeat("v", 500)
+	for i := range 300 {
+		value := strings.Repeat("v", 5000)
 		_, err := s.Do(func(*Image) ([]Record, error) {
 			return []Record{&ConfigRecord{Resource: ResourceBroker, Name: "", Key: fmt.Sprint("k", i%10), Value: &value}}, nil
 		})
@@ -94,7 +94,7 @@ func TestStoreSnapshotsAreBounded(t *testing.T) {
 		before = s.mu.logBytes
 	}
 	if snapshots < 3 || snapshots > 10 {
-		t.Errorf("%d snapshots for about 1.7 MB of records", snapshots)
+		t.Errorf("%d snapshots for about 1.5 MB of records", snapshots)
 	}
 }
 
