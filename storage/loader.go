@@ -161,6 +161,24 @@ func (ld *loader) tidyDir() error {
 			return err
 		}
 	}
+	return ld.removeOrphans()
+}
+
+// removeOrphans removes indexes without a segment; they say nothing.
+func (ld *loader) removeOrphans() error {
+	for _, name := range sortedNames(ld.files) {
+		for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
+			base, ok := parseFileName(name, suffix)
+			if !ok {
+				continue
+			}
+			if _, there := ld.files[fileName(base, logSuffix)]; !there {
+				if err := ld.remove(name); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	return nil
 }
 
@@ -300,7 +318,7 @@ func (s *LogSegment) nextOffset() (int64, error) {
 	defer func() { _ = ref.Release() }()
 	sc := newHeaderScanner(ref, size)
 	defer sc.close()
-	position, err := s.floorPosition(size-1, sc.s.buf[:])
+	position, err := s.floorPosition(size-1, sc.s.buf[:], true)
 	if err != nil {
 		return 0, err
 	}
@@ -397,14 +415,19 @@ func (ld *loader) finish(end int64) error {
 
 func (ld *loader) loadProducers(end int64) error {
 	l := ld.log
-	for name := range ld.files {
-		if o, ok := parseFileName(name, snapshotSuffix); ok && o > end {
-			if err := ld.remove(name); err != nil {
-				return err
-			}
+	var snapshots []int64
+	for _, name := range sortedNames(ld.files) {
+		o, ok := parseFileName(name, snapshotSuffix)
+		if !ok {
+			continue
+		}
+		if o <= end {
+			snapshots = append(snapshots, o)
+		} else if err := ld.remove(name); err != nil {
+			return err
 		}
 	}
-	if ld.clean && !ld.hasSnapshot() {
+	if ld.clean && len(snapshots) == 0 {
 		// A clean stop writes a snapshot if there is anything to say.
 		l.producers = newProducerState(end)
 		return nil
@@ -415,7 +438,7 @@ func (ld *loader) loadProducers(end int64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.rebuildProducersFromLocked(from, end); err != nil {
+	if err := l.rebuildProducersFromLocked(snapshots, from, end); err != nil {
 		return err
 	}
 	l.producers.removeExpired(ld.nowMs(), ld.config.ProducerIDExpirationMs)
@@ -446,13 +469,4 @@ func (ld *loader) checkTxnIndexes(end int64) (int64, error) {
 		from = min(from, s.baseOffset)
 	}
 	return from, nil
-}
-
-func (ld *loader) hasSnapshot() bool {
-	for name := range ld.files {
-		if _, ok := parseFileName(name, snapshotSuffix); ok {
-			return true
-		}
-	}
-	return false
 }

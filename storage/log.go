@@ -615,7 +615,9 @@ func (l *Log) NeedsSync() bool {
 // succeeded which began when LogEndOffset was at least upTo. The recovery
 // point follows if no earlier segment waits for its own flush.
 func (l *Log) MarkSynced(upTo int64) {
-	upTo = min(upTo, l.LogEndOffset())
+	l.mu.Lock() // a truncation must not move the end in between
+	defer l.mu.Unlock()
+	upTo = min(upTo, l.pub.endOffset)
 	list := *l.segments.Load()
 	i := list.floorIndex(upTo - 1)
 	for {

@@ -56,6 +56,16 @@ func TestHotPathAllocations(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("Read allocates %v times", n)
 	}
+	at = 0
+	if n := testing.AllocsPerRun(200, func() {
+		if err := l.ReadCached(at, 300, all, true, &read); err != nil {
+			t.Fatal(err)
+		}
+		read.Region.Release()
+		at++
+	}); n != 0 {
+		t.Errorf("ReadCached allocates %v times", n)
+	}
 	if err := m.Close(1); err != nil {
 		t.Fatal(err)
 	}

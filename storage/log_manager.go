@@ -439,12 +439,16 @@ func (m *LogManager) Close(brokerEpoch int64) error {
 	return errors.Join(errs...)
 }
 
+// closeThreads is how many logs of a directory close side by side: their syncs
+// share journal commits.
+const closeThreads = 16
+
 func (m *LogManager) closeDir(d *logDirState, brokerEpoch int64) error {
 	if err := d.failure(); err != nil {
 		return err
 	}
 	var group errGroup
-	limit := make(chan struct{}, max(4, m.config.RecoveryThreadsPerDir))
+	limit := make(chan struct{}, closeThreads)
 	for _, l := range m.Logs() {
 		if l.logDir == d {
 			limit <- struct{}{}

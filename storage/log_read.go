@@ -3,8 +3,10 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
+	"freshet/vfs"
 	"freshet/zerocopy"
 )
 
@@ -16,8 +18,20 @@ import (
 // nothing. res.Region carries one reference, which the caller releases.
 //
 // ErrOffsetOutOfRange outside [log start offset, log end offset]. It allocates
-// nothing but when it opens a file.
+// nothing but when it opens a file. It may read index entries and batch headers
+// from the disk: on an event loop, use ReadCached first.
 func (l *Log) Read(offset int64, maxBytes int32, upTo int64, minOneBatch bool, res *ReadResult) error {
+	return l.read(offset, maxBytes, upTo, minOneBatch, true, res)
+}
+
+// ReadCached is Read for event loops: where finding the range would open a file
+// or wait for the disk it returns vfs.ErrWouldBlock, and Read is to be called
+// on a worker. The range itself need not be in the page cache.
+func (l *Log) ReadCached(offset int64, maxBytes int32, upTo int64, minOneBatch bool, res *ReadResult) error {
+	return l.read(offset, maxBytes, upTo, minOneBatch, false, res)
+}
+
+func (l *Log) read(offset int64, maxBytes int32, upTo int64, minOneBatch, wait bool, res *ReadResult) error {
 	for {
 		end := l.describe(offset, res)
 		if l.closed.Load() {
@@ -36,7 +50,7 @@ func (l *Log) Read(offset int64, maxBytes int32, upTo int64, minOneBatch bool, r
 		if offset >= upTo || maxBytes <= 0 && !minOneBatch {
 			return nil
 		}
-		err := l.readSegment(offset, int64(maxBytes), upTo, minOneBatch, res)
+		err := l.readSegment(offset, int64(maxBytes), upTo, minOneBatch, wait, res)
 		if !errors.Is(err, errSegmentGone) {
 			return err
 		}
@@ -57,7 +71,7 @@ func (l *Log) describe(offset int64, res *ReadResult) int64 {
 }
 
 // readSegment serves a read with offset < upTo <= log end offset.
-func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch bool, res *ReadResult) error {
+func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch, wait bool, res *ReadResult) error {
 	l.pub.mu.Lock()
 	from, known := l.pub.findLocked(offset)
 	to, endKnown := l.pub.findLocked(upTo)
@@ -74,11 +88,11 @@ func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch bool, res *R
 		// A boundary at the end of a segment is also the start of the next.
 		known = list[i] == from.seg && from.position < from.seg.published.Load()
 	}
-	var file *zerocopy.File
+	var file *segmentHandle
 	for ; i < len(list); i++ {
 		seg := list[i]
 		var err error
-		if file, err = seg.acquire(); err != nil {
+		if file, err = seg.acquireHandle(wait); err != nil {
 			return l.openError(seg, err)
 		}
 		if !seg.used.Load() {
@@ -87,40 +101,51 @@ func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch bool, res *R
 		if known {
 			break
 		}
-		h, ok, err := seg.translate(file, offset, seg.published.Load())
+		h, ok, err := seg.translateWait(file.reader(wait), offset, seg.published.Load(), wait)
 		if err != nil {
-			_ = file.Release()
-			return fmt.Errorf("find offset %d in %s: %w", offset, seg.path(logSuffix), err)
+			_ = file.ref.Release()
+			return readError(offset, seg, err)
 		}
 		if ok {
 			from = boundary{h.baseOffset, seg, h.position}
 			break
 		}
-		_ = file.Release()
+		_ = file.ref.Release()
 		file = nil
 	}
 	if file == nil || from.offset >= upTo && from.offset > offset {
 		if file != nil {
-			_ = file.Release()
+			_ = file.ref.Release()
 		}
 		return nil // a gap up to upTo
 	}
-	limit, limitOffset, err := l.limitIn(list, i, file, to, endKnown, upTo)
+	limit, limitOffset, err := l.limitIn(list, i, file, to, endKnown, upTo, wait)
 	if err == nil {
-		err = l.cut(file, from, limit, limitOffset, maxBytes, minOneBatch, res)
+		err = l.cut(file, from, limit, limitOffset, maxBytes, minOneBatch, wait, res)
 	}
 	if err != nil {
-		_ = file.Release()
-		return fmt.Errorf("read offset %d of %s: %w", offset, from.seg.path(logSuffix), err)
+		_ = file.ref.Release()
+		return readError(offset, from.seg, err)
 	}
 	if res.Region.Length == 0 {
-		_ = file.Release()
+		_ = file.ref.Release()
 		res.Region = zerocopy.FileRegion{}
 	}
 	return nil
 }
 
+// readError gives err its place; ErrWouldBlock is no error to format.
+func readError(offset int64, seg *LogSegment, err error) error {
+	if errors.Is(err, vfs.ErrWouldBlock) {
+		return vfs.ErrWouldBlock
+	}
+	return fmt.Errorf("read offset %d of %s: %w", offset, seg.path(logSuffix), err)
+}
+
 func (l *Log) openError(seg *LogSegment, err error) error {
+	if err == vfs.ErrWouldBlock {
+		return err
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if l.closed.Load() {
 			return ErrLogClosed
@@ -134,7 +159,7 @@ func (l *Log) openError(seg *LogSegment, err error) error {
 
 // limitIn returns the position in list[i] that a read bounded by upTo must not
 // pass, and the offset there.
-func (l *Log) limitIn(list segmentList, i int, file *zerocopy.File, to boundary, known bool, upTo int64) (int64, int64, error) {
+func (l *Log) limitIn(list segmentList, i int, file *segmentHandle, to boundary, known bool, upTo int64, wait bool) (int64, int64, error) {
 	seg := list[i]
 	if i+1 < len(list) && upTo >= list[i+1].baseOffset {
 		return seg.published.Load(), list[i+1].baseOffset, nil
@@ -143,7 +168,7 @@ func (l *Log) limitIn(list segmentList, i int, file *zerocopy.File, to boundary,
 		return to.position, upTo, nil
 	}
 	size := seg.published.Load()
-	h, ok, err := seg.translate(file, upTo, size)
+	h, ok, err := seg.translateWait(file.reader(wait), upTo, size, wait)
 	if err != nil || !ok {
 		return size, upTo, err
 	}
@@ -152,13 +177,13 @@ func (l *Log) limitIn(list segmentList, i int, file *zerocopy.File, to boundary,
 }
 
 // cut fills res.Region with the part of [from, limit) that fits in maxBytes.
-func (l *Log) cut(file *zerocopy.File, from boundary, limit, limitOffset, maxBytes int64, minOneBatch bool, res *ReadResult) error {
+func (l *Log) cut(file *segmentHandle, from boundary, limit, limitOffset, maxBytes int64, minOneBatch, wait bool, res *ReadResult) error {
 	res.BaseOffset = from.offset
 	end, endOffset := limit, limitOffset
 	if limit-from.position > maxBytes {
 		var first int64
 		var err error
-		end, endOffset, first, err = from.seg.boundaryBelow(file, from.position, from.position+maxBytes, limit)
+		end, endOffset, first, err = from.seg.boundaryBelow(file.reader(wait), from.position, from.position+maxBytes, limit, wait)
 		if err != nil {
 			return err
 		}
@@ -175,16 +200,16 @@ func (l *Log) cut(file *zerocopy.File, from boundary, limit, limitOffset, maxByt
 	if endOffset > 0 {
 		l.pub.remember(boundary{endOffset, from.seg, end})
 	}
-	res.Region = zerocopy.FileRegion{File: file, Position: from.position, Length: end - from.position}
+	res.Region = zerocopy.FileRegion{File: file.ref, Position: from.position, Length: end - from.position}
 	return nil
 }
 
 // boundaryBelow returns the last batch boundary in (from, end], and its
 // offset; from itself, with the size of the batch there, if there is none.
-func (s *LogSegment) boundaryBelow(file *zerocopy.File, from, end, limit int64) (position, offset, firstSize int64, err error) {
-	sc := newHeaderScanner(file, limit)
+func (s *LogSegment) boundaryBelow(r io.ReaderAt, from, end, limit int64, wait bool) (position, offset, firstSize int64, err error) {
+	sc := newHeaderScanner(r, limit)
 	defer sc.close()
-	walk, err := s.floorPosition(end, sc.s.buf[:])
+	walk, err := s.floorPosition(end, sc.s.buf[:], wait)
 	if err != nil {
 		return 0, 0, 0, err
 	}

@@ -75,6 +75,7 @@ type LogSegment struct {
 	disk    *fileOffsetIndex // set: the open index file; else opened on use
 	// persisted counts the entries of mem that are in the files.
 	persistedOffsets, persistedTimes int
+	cuts                             int // how often mem or txns were cut short
 	txns                             txnIndex
 }
 
@@ -86,8 +87,30 @@ type memIndexes struct {
 
 // segmentHandle is the open file: the log's own reference to it.
 type segmentHandle struct {
-	file vfs.File
-	ref  *zerocopy.File
+	file   vfs.File
+	ref    *zerocopy.File
+	cached io.ReaderAt // reads of the page cache alone
+}
+
+// reader is the file to scan: at any cost, or in the page cache alone.
+func (h *segmentHandle) reader(wait bool) io.ReaderAt {
+	if wait {
+		return h.ref
+	}
+	return h.cached
+}
+
+// cachedFile reads what is in memory and reports vfs.ErrWouldBlock otherwise.
+type cachedFile struct{ f vfs.CachedReader }
+
+func (c *cachedFile) ReadAt(p []byte, off int64) (int, error) { return c.f.ReadAtCached(p, off) }
+
+// cachedReader returns the non-waiting form of f; in-memory files never wait.
+func cachedReader(f vfs.File) io.ReaderAt {
+	if c, ok := f.(vfs.CachedReader); ok {
+		return &cachedFile{f: c}
+	}
+	return f
 }
 
 func newMemIndexes(baseOffset int64) *memIndexes {
@@ -144,7 +167,7 @@ func (s *LogSegment) open(mode vfs.Mode) error {
 	if err != nil {
 		return err
 	}
-	s.handle.Store(&segmentHandle{file: f, ref: zerocopy.NewFile(f, f.Fd(), f.Close)})
+	s.handle.Store(&segmentHandle{file: f, ref: zerocopy.NewFile(f, f.Fd(), f.Close), cached: cachedReader(f)})
 	return nil
 }
 
@@ -170,9 +193,21 @@ func (s *LogSegment) closeDiskIndex() {
 
 // acquire returns the open file with one more reference, opening it if need be.
 func (s *LogSegment) acquire() (*zerocopy.File, error) {
+	h, err := s.acquireHandle(true)
+	if err != nil {
+		return nil, err
+	}
+	return h.ref, nil
+}
+
+// acquireHandle is acquire; without wait it does not open a file.
+func (s *LogSegment) acquireHandle(wait bool) (*segmentHandle, error) {
 	for {
 		if h := s.handle.Load(); h != nil && h.ref.Acquire() {
-			return h.ref, nil
+			return h, nil
+		}
+		if !wait && !s.gone.Load() {
+			return nil, vfs.ErrWouldBlock
 		}
 		if err := s.open(vfs.ReadWrite); err != nil {
 			return nil, err
@@ -183,9 +218,14 @@ func (s *LogSegment) acquire() (*zerocopy.File, error) {
 // translate returns the first batch that ends at or after offset; ok is false
 // if the segment has none below limit.
 func (s *LogSegment) translate(r io.ReaderAt, offset, limit int64) (batchHeader, bool, error) {
+	return s.translateWait(r, offset, limit, true)
+}
+
+// translateWait is translate; without wait, r is a cached reader.
+func (s *LogSegment) translateWait(r io.ReaderAt, offset, limit int64, wait bool) (batchHeader, bool, error) {
 	sc := newHeaderScanner(r, limit)
 	defer sc.close()
-	start, err := s.lookupOffset(offset, sc.s.buf[:])
+	start, err := s.lookupOffset(offset, sc.s.buf[:], wait)
 	if err != nil {
 		return batchHeader{}, false, err
 	}
@@ -193,8 +233,8 @@ func (s *LogSegment) translate(r io.ReaderAt, offset, limit int64) (batchHeader,
 }
 
 // lookupOffset is the index's lower bound for offset's position.
-func (s *LogSegment) lookupOffset(offset int64, buf []byte) (int64, error) {
-	if err := s.openIndex(); err != nil {
+func (s *LogSegment) lookupOffset(offset int64, buf []byte, wait bool) (int64, error) {
+	if err := s.openIndex(wait); err != nil {
 		return 0, err
 	}
 	s.indexMu.RLock()
@@ -204,14 +244,14 @@ func (s *LogSegment) lookupOffset(offset int64, buf []byte) (int64, error) {
 		return s.mem.offsets.lookup(offset), nil
 	case s.disk != nil:
 		rel := offset - s.baseOffset
-		return s.disk.search(buf, func(e offsetEntry) bool { return int64(e.relOffset) > rel })
+		return s.disk.search(buf, wait, func(e offsetEntry) bool { return int64(e.relOffset) > rel })
 	}
 	return 0, nil
 }
 
 // floorPosition is the last indexed batch start at or below position.
-func (s *LogSegment) floorPosition(position int64, buf []byte) (int64, error) {
-	if err := s.openIndex(); err != nil {
+func (s *LogSegment) floorPosition(position int64, buf []byte, wait bool) (int64, error) {
+	if err := s.openIndex(wait); err != nil {
 		return 0, err
 	}
 	s.indexMu.RLock()
@@ -220,19 +260,22 @@ func (s *LogSegment) floorPosition(position int64, buf []byte) (int64, error) {
 	case s.mem != nil:
 		return s.mem.offsets.floorPosition(position), nil
 	case s.disk != nil:
-		return s.disk.search(buf, func(e offsetEntry) bool { return int64(e.position) > position })
+		return s.disk.search(buf, wait, func(e offsetEntry) bool { return int64(e.position) > position })
 	}
 	return 0, nil
 }
 
 // openIndex makes sure that one of the two index forms is there, unless the
 // segment has left the log (then scans start at position 0).
-func (s *LogSegment) openIndex() error {
+func (s *LogSegment) openIndex(wait bool) error {
 	s.indexMu.RLock()
 	ready := s.mem != nil || s.disk != nil
 	s.indexMu.RUnlock()
 	if ready || s.gone.Load() {
 		return nil
+	}
+	if !wait {
+		return vfs.ErrWouldBlock
 	}
 	s.indexMu.Lock()
 	defer s.indexMu.Unlock()
@@ -251,7 +294,7 @@ func (s *LogSegment) openIndex() error {
 		_ = f.Close()
 		return err
 	}
-	s.disk = &fileOffsetIndex{file: f, entries: int(size / offsetEntrySize)}
+	s.disk = &fileOffsetIndex{file: f, cached: cachedReader(f), entries: int(size / offsetEntrySize)}
 	return nil
 }
 
@@ -373,23 +416,28 @@ func (s *LogSegment) index(b record.Batch, position int64, interval int64) {
 }
 
 // persistIndexes writes the entries not yet in the index files. The files are
-// never served, so they are written in place.
+// never served, so they are written in place. The caller holds the log's
+// flushMu; no lock that readers take is held over the disk.
 func (s *LogSegment) persistIndexes(sync bool) error {
-	s.indexMu.Lock()
-	defer s.indexMu.Unlock()
-	if s.mem == nil || s.gone.Load() {
+	s.indexMu.RLock()
+	mem, cuts := s.mem, s.cuts
+	fromOffset, fromTime := s.persistedOffsets, s.persistedTimes
+	s.indexMu.RUnlock()
+	if mem == nil || s.gone.Load() || s.published.Load() == 0 && fromOffset == 0 && fromTime == 0 {
 		return nil
 	}
-	offsets := s.mem.offsets.encode()
-	if err := s.persistOne(indexSuffix, offsets, s.persistedOffsets*offsetEntrySize, sync); err != nil {
+	offsets, times := mem.offsets.encode(), mem.times.encode()
+	if err := s.persistOne(indexSuffix, offsets, fromOffset*offsetEntrySize, sync); err != nil {
 		return err
 	}
-	s.persistedOffsets = len(offsets) / offsetEntrySize
-	times := s.mem.times.encode()
-	if err := s.persistOne(timeIndexSuffix, times, s.persistedTimes*timeEntrySize, sync); err != nil {
+	if err := s.persistOne(timeIndexSuffix, times, fromTime*timeEntrySize, sync); err != nil {
 		return err
 	}
-	s.persistedTimes = len(times) / timeEntrySize
+	s.indexMu.Lock()
+	defer s.indexMu.Unlock()
+	if s.cuts == cuts { // else a rollback came in between: write again from where it cut
+		s.persistedOffsets, s.persistedTimes = len(offsets)/offsetEntrySize, len(times)/timeEntrySize
+	}
 	return nil
 }
 
@@ -403,6 +451,7 @@ func (s *LogSegment) persistOne(suffix string, data []byte, from int, sync bool)
 			err = cerr
 		}
 	}()
+	from = min(from, len(data)) // a rollback may have cut since from was noted
 	if _, err = f.WriteAt(data[from:], int64(from)); err != nil {
 		return err
 	}
@@ -475,7 +524,7 @@ func (s *LogSegment) scanMaxTimestamp(endOffset int64) (timestampOffset, error) 
 	defer func() { _ = ref.Release() }()
 	sc := newHeaderScanner(ref, s.published.Load())
 	defer sc.close()
-	position, err := s.lookupOffset(best.offset, sc.s.buf[:])
+	position, err := s.lookupOffset(best.offset, sc.s.buf[:], true)
 	if err != nil {
 		return best, err
 	}
@@ -513,9 +562,10 @@ func (s *LogSegment) lastTimeEntry(endOffset int64) (timestampOffset, error) {
 // Lookups by time are rare, so nothing is kept.
 func (s *LogSegment) timeIndex() (*TimeIndex, error) {
 	s.indexMu.RLock()
-	defer s.indexMu.RUnlock()
-	if s.mem != nil {
-		return &s.mem.times, nil
+	mem := s.mem
+	s.indexMu.RUnlock()
+	if mem != nil {
+		return &mem.times, nil
 	}
 	data, err := vfs.ReadFile(s.fs, s.path(timeIndexSuffix))
 	if errors.Is(err, fs.ErrNotExist) {

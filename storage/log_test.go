@@ -305,3 +305,49 @@ func TestConcurrentAppendAndRead(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// ReadCached never opens a file; once Read has, both agree.
+func TestReadCached(t *testing.T) {
+	c := noRetention()
+	c.SegmentBytes, c.IndexIntervalBytes = 1000, 100
+	dir := osPath(t)
+	m, err := openTestManager(vfs.OS{}, dir, newClock(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := m.Create(testTP, nil, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		mustAppend(t, l, plain(1))
+	}
+	if err := m.Close(1); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = openTestManager(vfs.OS{}, dir, newClock(), c); err != nil {
+		t.Fatal(err)
+	}
+	l = m.Get(testTP)
+	for offset := range int64(40) {
+		var warm, cached ReadResult
+		if err := l.ReadCached(offset, 300, all, true, &cached); offset == 0 && !errors.Is(err, vfs.ErrWouldBlock) {
+			t.Fatalf("first read: %v", err)
+		}
+		cached.Region.Release()
+		if err := l.Read(offset, 300, all, true, &warm); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.ReadCached(offset, 300, all, true, &cached); err != nil {
+			t.Fatalf("read at %d after it was read: %v", offset, err)
+		}
+		if warm.Region != cached.Region || warm.Region.Length == 0 {
+			t.Fatalf("at %d: %+v and %+v", offset, warm.Region, cached.Region)
+		}
+		warm.Region.Release()
+		cached.Region.Release()
+	}
+	if err := m.Close(1); err != nil {
+		t.Fatal(err)
+	}
+}

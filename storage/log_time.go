@@ -89,7 +89,7 @@ func (s *LogSegment) findTimestamp(ts, start, end int64) (found TimestampOffset,
 	defer func() { _ = ref.Release() }()
 	sc := newHeaderScanner(ref, s.published.Load())
 	defer sc.close()
-	position, err := s.lookupOffset(from, sc.s.buf[:])
+	position, err := s.lookupOffset(from, sc.s.buf[:], true)
 	if err != nil {
 		return found, false, err
 	}

@@ -47,6 +47,7 @@ func (l *Log) rollbackLocked() {
 // cutTail drops what the segment knows of batches at or after end.
 func (s *LogSegment) cutTail(end, position int64) {
 	s.indexMu.Lock()
+	s.cuts++
 	if s.mem != nil {
 		s.mem.offsets.truncate(end, position)
 		s.mem.times.truncate(end)
@@ -72,12 +73,17 @@ func (l *Log) removeIfExists(path string) {
 // rebuildProducersLocked makes the producer state as of end from the newest
 // snapshot at or below it and the batches after that.
 func (l *Log) rebuildProducersLocked(end int64) error {
-	return l.rebuildProducersFromLocked(end, end)
+	snapshots, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
+	return l.rebuildProducersFromLocked(snapshots, end, end)
 }
 
-// rebuildProducersFromLocked uses no snapshot beyond from, so that at least the
-// batches from there on are replayed, into the transaction indexes too.
-func (l *Log) rebuildProducersFromLocked(from, end int64) error {
+// rebuildProducersFromLocked uses one of the snapshots at these ascending
+// offsets, none beyond from, so that at least the batches from there on are
+// replayed, into the transaction indexes too.
+func (l *Log) rebuildProducersFromLocked(snapshots []int64, from, end int64) error {
 	kept := l.pendingSnapshots[:0]
 	for _, p := range l.pendingSnapshots {
 		if p.offset <= end {
@@ -85,7 +91,7 @@ func (l *Log) rebuildProducersFromLocked(from, end int64) error {
 		}
 	}
 	l.pendingSnapshots = kept
-	state, err := l.newestSnapshot(from)
+	state, err := l.newestSnapshot(snapshots, from)
 	if err != nil {
 		return err
 	}
@@ -109,11 +115,7 @@ func (l *Log) rebuildProducersFromLocked(from, end int64) error {
 
 // newestSnapshot reads the newest sound producer snapshot at or below end; nil
 // if there is none. Unsound ones are renamed aside.
-func (l *Log) newestSnapshot(end int64) (*ProducerState, error) {
-	offsets, err := l.snapshotOffsets()
-	if err != nil {
-		return nil, err
-	}
+func (l *Log) newestSnapshot(offsets []int64, end int64) (*ProducerState, error) {
 	for i := len(offsets) - 1; i >= 0; i-- {
 		if offsets[i] > end {
 			continue
@@ -189,7 +191,7 @@ func (s *LogSegment) replayProducers(state *ProducerState, end int64) error {
 	defer func() { _ = ref.Release() }()
 	sc := newHeaderScanner(ref, s.published.Load())
 	defer sc.close()
-	position, err := s.lookupOffset(state.mapEndOffset, sc.s.buf[:])
+	position, err := s.lookupOffset(state.mapEndOffset, sc.s.buf[:], true)
 	if err != nil {
 		return err
 	}

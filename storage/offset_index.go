@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"sort"
 	"sync/atomic"
 
@@ -176,6 +177,7 @@ func decodeOffsetEntry(b []byte) offsetEntry {
 // fileOffsetIndex searches a closed segment's index file.
 type fileOffsetIndex struct {
 	file    vfs.File
+	cached  io.ReaderAt // reads of the page cache alone
 	entries int
 }
 
@@ -184,11 +186,15 @@ const indexPage = scratchSize / offsetEntrySize
 
 // search returns the last entry for which above is false, by binary search
 // over whole reads of scratch; entry 0's position defaults to 0.
-func (x *fileOffsetIndex) search(scratch []byte, above func(offsetEntry) bool) (int64, error) {
+func (x *fileOffsetIndex) search(scratch []byte, wait bool, above func(offsetEntry) bool) (int64, error) {
+	r := x.cached
+	if wait {
+		r = x.file
+	}
 	lo, hi := 0, x.entries // the answer's successor lies in [lo, hi]
 	for hi-lo > indexPage {
 		mid := lo + (hi-lo)/2
-		if _, err := x.file.ReadAt(scratch[:offsetEntrySize], int64(mid)*offsetEntrySize); err != nil {
+		if _, err := r.ReadAt(scratch[:offsetEntrySize], int64(mid)*offsetEntrySize); err != nil {
 			return 0, fmt.Errorf("read offset index: %w", err)
 		}
 		if above(decodeOffsetEntry(scratch)) {
@@ -202,7 +208,7 @@ func (x *fileOffsetIndex) search(scratch []byte, above func(offsetEntry) bool) (
 		return 0, nil
 	}
 	page := scratch[:n*offsetEntrySize]
-	if _, err := x.file.ReadAt(page, int64(lo)*offsetEntrySize); err != nil {
+	if _, err := r.ReadAt(page, int64(lo)*offsetEntrySize); err != nil {
 		return 0, fmt.Errorf("read offset index: %w", err)
 	}
 	i := sort.Search(n, func(i int) bool { return above(decodeOffsetEntry(page[i*offsetEntrySize:])) })

@@ -129,17 +129,24 @@ func (s *LogSegment) cutTxnsLocked(end int64) {
 }
 
 // persistTxns writes the file if it lacks entries. It comes before the
-// producer snapshot that has forgotten the transactions.
+// producer snapshot that has forgotten the transactions. The caller holds the
+// log's flushMu.
 func (s *LogSegment) persistTxns() error {
-	s.indexMu.Lock()
-	defer s.indexMu.Unlock()
-	if !s.txns.dirty || s.gone.Load() {
+	s.indexMu.RLock()
+	dirty, cuts := s.txns.dirty, s.cuts
+	entries := slices.Clone(s.txns.entries)
+	s.indexMu.RUnlock()
+	if !dirty || s.gone.Load() {
 		return nil
 	}
-	if err := vfs.WriteFileAtomic(s.fs, s.path(txnIndexSuffix), encodeAborted(s.txns.entries)); err != nil {
+	if err := vfs.WriteFileAtomic(s.fs, s.path(txnIndexSuffix), encodeAborted(entries)); err != nil {
 		return err
 	}
-	s.txns.dirty = false
+	s.indexMu.Lock()
+	defer s.indexMu.Unlock()
+	if s.cuts == cuts && len(s.txns.entries) == len(entries) {
+		s.txns.dirty = false
+	}
 	return nil
 }
 

@@ -12,6 +12,9 @@ import (
 // the lock.
 var ErrLocked = errors.New("lock is held by another process")
 
+// ErrWouldBlock reports bytes that would have to come from the disk.
+var ErrWouldBlock = errors.New("bytes are not in the page cache")
+
 // ReadFile returns the whole of a file.
 func ReadFile(fsys Files, name string) ([]byte, error) {
 	f, err := fsys.Open(name, Read)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -158,6 +159,30 @@ func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
 		n += m
 	}
 	return n, nil
+}
+
+// ReadAtCached implements CachedReader with preadv2(RWF_NOWAIT). File systems
+// without support (memory is their disk) read as usual.
+func (f *osFile) ReadAtCached(p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	iov := unix.Iovec{Base: &p[0]}
+	iov.SetLen(len(p))
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(f.fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(off), 0, unix.RWF_NOWAIT)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EOPNOTSUPP || errno == unix.ENOSYS:
+			return f.ReadAt(p, off)
+		case errno != 0 && errno != unix.EAGAIN:
+			return 0, f.err("preadv2", errno)
+		case errno != 0 || int(n) < len(p):
+			return 0, ErrWouldBlock
+		}
+		return int(n), nil
+	}
 }
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {

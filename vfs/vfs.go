@@ -53,6 +53,15 @@ type Preallocator interface {
 	Preallocate(size int64) error
 }
 
+// CachedReader is implemented by files that can read without waiting for the
+// disk.
+type CachedReader interface {
+	// ReadAtCached reads len(p) bytes at off from the page cache, all or, with
+	// ErrWouldBlock, none to rely on. Reads beyond the end of the file are
+	// ErrWouldBlock too.
+	ReadAtCached(p []byte, off int64) (int, error)
+}
+
 // FileInfo describes one directory entry.
 type FileInfo struct {
 	Name       string // last element of the path

@@ -209,3 +209,26 @@ func TestFaultRules(t *testing.T) {
 		}
 	}
 }
+
+func TestReadAtCached(t *testing.T) {
+	f, err := OS{}.Open(filepath.Join(t.TempDir(), "a"), Create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	want := bytes.Repeat([]byte("page"), 5000)
+	if _, err := f.WriteAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	c := f.(CachedReader)
+	buf := make([]byte, 10_000)
+	if n, err := c.ReadAtCached(buf, 100); n != len(buf) || err != nil || !bytes.Equal(buf, want[100:10_100]) {
+		t.Errorf("just written: %d, %v", n, err)
+	}
+	if _, err := c.ReadAtCached(buf, 15_000); err == nil {
+		t.Error("a read over the end of the file succeeded")
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.ReadAtCached(buf, 0) }); n != 0 {
+		t.Errorf("ReadAtCached allocates %v times", n)
+	}
+}
