@@ -63,6 +63,8 @@ type server struct {
 	connIDs atomic.Uint64
 	wg      sync.WaitGroup
 
+	unwatched []int // listeners not accepted from for want of descriptors; loop 0
+
 	coldRequests [maxAPIKey + 1]atomic.Int64 // by API key
 
 	perIP struct {
@@ -199,13 +201,24 @@ func (s *server) accept(l *loop, fd int) {
 		case unix.EAGAIN:
 			return
 		case unix.EMFILE, unix.ENFILE:
-			slog.Error("no descriptor left for a new connection: raise LimitNOFILE or ulimit -n", "error", err)
+			// The socket stays readable: without a pause the loop would spin.
+			slog.Error("no descriptor left for a new connection: raise LimitNOFILE or ulimit -n; accepting again in a second", "error", err)
+			_ = l.poller.Delete(fd)
+			s.unwatched = append(s.unwatched, fd)
 			return
 		default:
 			slog.Error("accept failed", "listener", ln.spec.Name, "error", err)
 			return
 		}
 	}
+}
+
+// resumeAccept watches the listeners again that ran out of descriptors. Loop 0.
+func (s *server) resumeAccept() {
+	for _, fd := range s.unwatched {
+		_ = s.loops[0].poller.AddRead(&netpoll.PollAttachment{FD: fd}, false)
+	}
+	s.unwatched = s.unwatched[:0]
 }
 
 // admit applies the connection limits and hands the socket to the loop that

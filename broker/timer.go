@@ -119,6 +119,9 @@ const (
 )
 
 func (l *loop) sweep() {
+	if l.idx == 0 {
+		l.srv.resumeAccept()
+	}
 	idleMs := l.srv.opts.MaxIdleMs
 	for _, c := range l.conns {
 		if c == nil || c.closed {
