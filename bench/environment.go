@@ -13,7 +13,9 @@ import (
 type Environment struct {
 	// Commit is the source revision of this binary, with "+" appended when the
 	// tree had changes, or "unknown" for a build outside a repository.
-	Commit     string `json:"commit"`
+	Commit string `json:"commit"`
+	// Version is the release of this binary.
+	Version    string `json:"version,omitempty"`
 	GoVersion  string `json:"go_version"`
 	Kernel     string `json:"kernel"`
 	CPUModel   string `json:"cpu_model"`
@@ -26,17 +28,21 @@ type Environment struct {
 }
 
 // describeEnvironment looks the machine up. dataDir is where the logs go.
-func describeEnvironment(dataDir string, command []string) Environment {
+func describeEnvironment(dataDir string, opts Options) Environment {
 	env := Environment{
-		Commit:     "unknown",
+		Commit:     opts.Commit,
+		Version:    opts.Version,
 		GoVersion:  runtime.Version(),
 		Kernel:     "unknown",
 		CPUs:       runtime.NumCPU(),
 		FileSystem: "unknown",
-		Command:    command,
+		Command:    opts.Command,
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		env.Commit = commitOf(info.Settings)
+	if env.Commit == "" {
+		env.Commit = "unknown"
+		if info, ok := debug.ReadBuildInfo(); ok {
+			env.Commit = commitOf(info.Settings)
+		}
 	}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {

@@ -64,7 +64,7 @@ garbage
 `))
 	for path, want := range map[string]string{
 		"/":                  "ext4",
-		"/home/x":            "ext4",
+		"/srv/x":             "ext4",
 		"/tmp/a":             "btrfs", // the later mount hides the earlier
 		"/tmpfile":           "ext4",
 		"/mnt/with blank/db": "xfs",

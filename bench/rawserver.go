@@ -148,7 +148,10 @@ func (s *rawServer) serveConn(ctx context.Context, fd int) {
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 	}
 	s.mu.Unlock()
-	c := &rawServerConn{rawConn: newRawConn(fd), server: s, buf: make([]byte, 1<<20)}
+	c := &rawServerConn{rawConn: newRawConn(fd), server: s, readAhead: frameSizeBytes, buf: make([]byte, 1<<20)}
+	if s.opts.Null {
+		c.readAhead = nullReadAheadBytes
+	}
 	err := c.serve()
 	s.mu.Lock()
 	delete(s.fds, fd)

@@ -13,10 +13,14 @@ import (
 )
 
 const (
-	// readAheadBytes is the most a raw server receives before it knows a
-	// frame's size: small requests arrive many at a time, and of a large one
-	// at most so much is ever moved to the buffer's front.
-	readAheadBytes = 16 << 10
+	// frameSizeBytes precede every request. The floor receives them, then the
+	// request to its last byte and no further: a receive that ran ahead into
+	// the next requests would share its cost among them, and sharing costs
+	// among requests is what a broker does better than a floor.
+	frameSizeBytes = 4
+	// nullReadAheadBytes is how much the null server receives at once; it is
+	// to be as cheap as can be.
+	nullReadAheadBytes = 16 << 10
 	// headBytes is enough of a Produce request to answer it: header, the
 	// longest topic name and a batch header.
 	headBytes     = 1 << 10
@@ -30,9 +34,14 @@ const (
 type rawServerConn struct {
 	*rawConn
 	server *rawServer
-	buf    []byte // received bytes are buf[r:w]
-	r, w   int
-	out    []byte // the answer under construction
+	// readAhead is the most to receive before a frame's size is known.
+	readAhead int
+	buf       []byte // received bytes are buf[r:w]
+	r, w      int
+	out       []byte // the answer under construction
+	// queued are the null server's answers that wait until everything received
+	// has been handled; the floor sends each at once.
+	queued []byte
 }
 
 func (c *rawServerConn) serve() error {
@@ -51,7 +60,7 @@ func (c *rawServerConn) serve() error {
 // the end of a large Produce request in the socket: missing is how much. The
 // frame is valid until the next call.
 func (c *rawServerConn) nextFrame() (frame []byte, missing int, err error) {
-	for c.w-c.r < 4 {
+	for c.w-c.r < frameSizeBytes {
 		if err := c.fill(); err != nil {
 			return nil, 0, err
 		}
@@ -60,8 +69,8 @@ func (c *rawServerConn) nextFrame() (frame []byte, missing int, err error) {
 	if size < correlationAt || size > maxFrameBytes {
 		return nil, 0, fmt.Errorf("a frame of %d bytes arrived", size)
 	}
-	total := 4 + size
-	if c.server.opts.Null && total > readAheadBytes {
+	total := frameSizeBytes + size
+	if c.server.opts.Null && total > nullReadAheadBytes {
 		for c.w-c.r < headBytes {
 			if err := c.fill(); err != nil {
 				return nil, 0, err
@@ -74,6 +83,9 @@ func (c *rawServerConn) nextFrame() (frame []byte, missing int, err error) {
 		}
 	}
 	if c.w-c.r < total {
+		if err := c.flush(); err != nil {
+			return nil, 0, err
+		}
 		c.moveToFront(total)
 		if err := c.recvFull(c.buf[c.w:total]); err != nil {
 			return nil, 0, err
@@ -85,10 +97,13 @@ func (c *rawServerConn) nextFrame() (frame []byte, missing int, err error) {
 	return frame, 0, nil
 }
 
-// fill receives what is there, at most readAheadBytes.
+// fill receives what is there, at most readAhead bytes.
 func (c *rawServerConn) fill() error {
-	c.moveToFront(c.w - c.r + readAheadBytes)
-	n, err := c.recv(c.buf[c.w : c.w+readAheadBytes])
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.moveToFront(c.w - c.r + c.readAhead)
+	n, err := c.recv(c.buf[c.w : c.w+c.readAhead])
 	c.w += n
 	return err
 }
@@ -148,9 +163,13 @@ func (c *rawServerConn) handle(frame []byte, missing int) error {
 	if !cur.ok {
 		return errors.New("a request header is cut short")
 	}
-	switch h.key {
-	case keyProduce:
+	if h.key == keyProduce {
 		return c.produce(h, cur, missing)
+	}
+	if err := c.flush(); err != nil { // answers keep the requests' order
+		return err
+	}
+	switch h.key {
 	case keyFetch:
 		return c.fetch(h, cur)
 	default:
@@ -163,6 +182,9 @@ func (c *rawServerConn) produce(h requestHeader, cur cursor, missing int) error 
 	start := cur
 	acks, topic, partition, recordsBytes, single := readProduceHead(&cur, h.version)
 	if !single {
+		if err := c.flush(); err != nil {
+			return err
+		}
 		return c.produceMany(h, start.b[start.at:])
 	}
 	have := min(recordsBytes, len(cur.b)-cur.at)
@@ -201,7 +223,21 @@ func (c *rawServerConn) produce(h requestHeader, cur cursor, missing int) error 
 	w.int32(0) // throttle time
 	w.tags()
 	c.out = w.end()
+	if c.server.opts.Null {
+		c.queued = append(c.queued, c.out...)
+		return nil
+	}
 	return c.sendBytes(c.out)
+}
+
+// flush sends the queued answers; it comes before every receive that may wait.
+func (c *rawServerConn) flush() error {
+	if len(c.queued) == 0 {
+		return nil
+	}
+	queued := c.queued
+	c.queued = c.queued[:0]
+	return c.sendBytes(queued)
 }
 
 // produceMany is the path of requests with several partitions, which only real

@@ -46,8 +46,9 @@ type Report struct {
 // BrokerInfo describes the broker under test.
 type BrokerInfo struct {
 	Address string `json:"address"`
-	// VersionGuess is what the offered API versions look like.
-	VersionGuess string   `json:"version_guess"`
+	// VersionGuess is the Kafka release that an outside broker's API versions
+	// look like; a broker started here is of this binary's commit.
+	VersionGuess string   `json:"version_guess,omitempty"`
 	Command      []string `json:"command,omitempty"`
 	ReadyMs      float64  `json:"ready_ms,omitempty"`
 	IdleRSSBytes int64    `json:"idle_rss_bytes,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -43,8 +44,10 @@ type Options struct {
 	TempDir string
 	// OutDir gets the results; empty makes bench-out/<date>-<commit>.
 	OutDir string
-	// Command is the command line, for the record.
-	Command []string
+	// Command is the command line, Version and Commit the binary's own, for the
+	// record. An empty commit is looked up in the binary's build information.
+	Command         []string
+	Version, Commit string
 	// Progress gets the progress display, a bar if Terminal.
 	Progress io.Writer
 	Terminal bool
@@ -162,7 +165,7 @@ func RunSuite(ctx context.Context, opts Options) (*Report, error) {
 	s.report = &Report{
 		SchemaVersion: SchemaVersion,
 		Started:       started.UTC(),
-		Environment:   describeEnvironment(tempDir, opts.Command),
+		Environment:   describeEnvironment(tempDir, opts),
 		Repetitions:   opts.Repetitions,
 	}
 	if err := s.makeOutDir(started); err != nil {
@@ -212,12 +215,8 @@ func (s *suite) runAll(ctx context.Context) error {
 	}
 	s.progress = NewProgress(s.opts.Progress, s.opts.Terminal, s.countSteps())
 	defer s.progress.Finish()
-	for rep := range s.opts.Repetitions {
-		for i, row := range s.saturate {
-			if err := s.saturateRepetition(ctx, row, rep, i); err != nil {
-				return fmt.Errorf("%s: %w", row.Name, err)
-			}
-		}
+	if err := s.saturateAll(ctx); err != nil {
+		return err
 	}
 	for rep := range s.opts.Repetitions {
 		for _, row := range s.client {
@@ -256,12 +255,15 @@ func (s *suite) startTargets(ctx context.Context) error {
 	if len(s.saturate) > 0 && a.versionsErr != nil {
 		return a.versionsErr
 	}
-	info := BrokerInfo{Address: broker.addr, VersionGuess: a.brokerVersion, Command: broker.command,
+	info := BrokerInfo{Address: broker.addr, Command: broker.command,
 		Ack: a.ackMeaning(s.opts.Client.Acks), ReadyMs: float64(broker.readyAfter.Microseconds()) / 1e3}
 	if broker.pid != 0 {
 		if memory, err := processMemory(broker.pid); err == nil {
 			info.IdleRSSBytes = memory.RSS
 		}
+	}
+	if broker.child == nil {
+		info.VersionGuess = a.brokerVersion
 	}
 	s.report.Broker = info
 	for _, raw := range []struct {
@@ -356,6 +358,27 @@ func (s *suite) nextTopic(row string) string {
 
 func stepLabel(row string, name TargetName, rep, reps int) string {
 	return fmt.Sprintf("%s %s %d/%d", row, name, rep+1, reps)
+}
+
+// generatorProcs are the scheduler's processors beyond the CPUs while raw
+// connections run: their threads spend their time in blocking calls, and one
+// that returns must find a processor free or pay for a handover.
+const generatorProcs = 8
+
+// saturateAll runs the saturate rows.
+func (s *suite) saturateAll(ctx context.Context) error {
+	if len(s.saturate) == 0 {
+		return nil
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + generatorProcs))
+	for rep := range s.opts.Repetitions {
+		for i, row := range s.saturate {
+			if err := s.saturateRepetition(ctx, row, rep, i); err != nil {
+				return fmt.Errorf("%s: %w", row.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *suite) saturateRepetition(ctx context.Context, row SaturateRow, rep, index int) error {

@@ -126,6 +126,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	}
 	o.Floor, o.Null = f.floor, f.null
 	o.Command = append([]string{"freshet"}, os.Args[1:]...)
+	o.Version, o.Commit = Version, Commit
 	if !f.quiet {
 		o.Progress = cmd.ErrOrStderr()
 		o.Terminal = writesToTerminal(o.Progress)
