@@ -400,8 +400,12 @@ func membersText(g *group) string {
 	text := fmt.Sprintln(g.generation, g.protocolType, g.protocolName(), g.leader)
 	for _, id := range sortedKeys(g.members) {
 		mem := g.members[id]
+		rebalance := mem.rebalanceTimeoutMs
+		if rebalance == -1 {
+			rebalance = mem.sessionTimeoutMs // as a record's -1 is read
+		}
 		text += fmt.Sprintf("%s %s %d %d %q %q\n", id, deref(mem.instanceID), mem.sessionTimeoutMs,
-			max(mem.rebalanceTimeoutMs, 0), mem.metadata(g.protocolName()), mem.assignment)
+			rebalance, mem.metadata(g.protocolName()), mem.assignment)
 	}
 	return text
 }
