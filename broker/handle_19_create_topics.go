@@ -57,7 +57,7 @@ func newTopic(asked *kmsg.CreateTopicsRequestTopic) metadata.NewTopic {
 
 func (b *Broker) createdTopic(result *metadata.NewTopicResult) kmsg.CreateTopicsResponseTopic {
 	answer := kmsg.NewCreateTopicsResponseTopic()
-	answer.Topic = result.Name
+	answer.Topic, answer.Configs = result.Name, []kmsg.CreateTopicsResponseTopicConfig{} // null is not expected
 	answer.ErrorCode, answer.ErrorMessage = codeAndMessage(result.Err)
 	if result.Err != nil {
 		return answer

@@ -107,7 +107,8 @@ func (page *partitionPage) topic(topic *metadata.Topic, first int32) (answer kms
 		p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 		p.Partition, p.LeaderID, p.LeaderEpoch = int32(i), state.Leader, state.LeaderEpoch
 		p.Replicas, p.ISR = state.Replicas, state.ISR
-		p.EligibleLeaderReplicas, p.LastKnownELR = state.ELR, state.LastKnownELR
+		// Java's admin client does not expect null here.
+		p.EligibleLeaderReplicas, p.LastKnownELR = append([]int32{}, state.ELR...), append([]int32{}, state.LastKnownELR...)
 		if page.broker.isOffline(topic.ID, int32(i), page.offlineDirs) {
 			p.LeaderID, p.OfflineReplicas = -1, state.Replicas
 		} else if !page.reachable {

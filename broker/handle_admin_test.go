@@ -379,6 +379,9 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 		resp := s.do(req).(*kmsg.DescribeTopicPartitionsResponse)
 		for _, topic := range resp.Topics {
 			for _, p := range topic.Partitions {
+				if p.EligibleLeaderReplicas == nil || p.LastKnownELR == nil {
+					t.Fatal("null where Java's admin client expects a list")
+				}
 				got = append(got, fmt.Sprintf("%s-%d", *topic.Topic, p.Partition))
 			}
 		}
