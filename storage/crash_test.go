@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"freshet/record"
@@ -185,6 +186,50 @@ func TestPowerLoss(t *testing.T) {
 		}
 		for _, keep := range []float64{0, 0.3, 0.9, 1} {
 			h.check(seed, h.fs.CrashClone(h.rng, keep))
+		}
+	}
+}
+
+// With flush.messages=1 every acknowledged batch survives: the caller syncs the
+// file after each write and tells the log, which flushes nothing itself.
+func TestPowerLossWithFlushOfEveryMessage(t *testing.T) {
+	for seed := range uint64(60) {
+		h := newHistory(t, 4000+seed)
+		h.config.FlushMessages = 1
+		if err := h.log.UpdateConfig(h.config); err != nil {
+			t.Fatal(err)
+		}
+		for epoch := range int32(10 + h.rng.IntN(30)) {
+			if !h.log.NeedsSync() {
+				t.Fatal("flush.messages=1 asks for no sync")
+			}
+			b := idempotent(5, 0, h.seq, 2).build(t)
+			var res Reservation
+			if err := h.log.Reserve(&AppendRequest{Batch: b, LeaderEpoch: epoch / 4, NowMs: 1}, &res); err != nil {
+				t.Fatal(err)
+			}
+			err := write(&res, b)
+			if err == nil {
+				err = res.Segment.WriteFile().Sync()
+			}
+			end, err := complete(h.log, &res, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.log.MarkSynced(end)
+			h.seq = record.IncrementSequence(h.seq, 2)
+			h.written[res.BaseOffset], h.durable = b, end
+			if h.rng.IntN(5) == 0 {
+				h.manager.checkpoint(true, true, true)
+			}
+		}
+		for _, keep := range []float64{0, 0.5} {
+			disk := h.fs.CrashClone(h.rng, keep)
+			want := h.log.EpochEntries()
+			if got := testManager(t, disk.Clone(), h.clock, h.config).Get(testTP).EpochEntries(); !slices.Equal(got, want) {
+				t.Fatalf("seed %d: epochs %v, want %v", seed, got, want)
+			}
+			h.check(seed, disk)
 		}
 	}
 }

@@ -29,6 +29,7 @@ const (
 // leader-epoch-checkpoint before the recovery point passes its entries; what a
 // crash loses of it, recovery rebuilds from the batches. Safe for concurrent use.
 type LeaderEpochCache struct {
+	flushMu sync.Mutex // one writer of the file at a time; before mu
 	mu      sync.Mutex
 	entries []EpochEntry
 	dirty   bool
@@ -146,6 +147,8 @@ const leaderEpochCheckpointFile = "leader-epoch-checkpoint"
 
 // flush writes the checkpoint if it changed since it was last written.
 func (c *LeaderEpochCache) flush(fsys vfs.FS, dir string) error {
+	c.flushMu.Lock()
+	defer c.flushMu.Unlock()
 	c.mu.Lock()
 	if !c.dirty {
 		c.mu.Unlock()

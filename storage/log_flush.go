@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 
 	"freshet/vfs"
 )
@@ -27,7 +28,11 @@ func (l *Log) flushLocked(upTo int64) error {
 	target := min(upTo, l.LogEndOffset())
 	if from := l.recoveryPoint.Load(); target > from || l.hasUnsealed() {
 		list := *l.segments.Load()
-		for i := max(0, list.floorIndex(from)); i < len(list) && list[i].baseOffset <= target; i++ {
+		first := max(0, list.floorIndex(from))
+		for i := 0; i < len(list) && list[i].baseOffset <= target; i++ {
+			if i < first && !list[i].unsealed() {
+				continue
+			}
 			if err := l.flushSegment(list, i, target); err != nil {
 				return l.flushFailed(err)
 			}
@@ -35,6 +40,9 @@ func (l *Log) flushLocked(upTo int64) error {
 	}
 	if err := l.epochs.flush(l.fs, l.Dir()); err != nil {
 		return err
+	}
+	if err := l.segments.Load().active().persistTxns(); err != nil {
+		return fmt.Errorf("write transaction index of %s: %w", l.tp, err)
 	}
 	if err := l.writeSnapshots(target); err != nil {
 		return err
@@ -62,15 +70,13 @@ func (l *Log) flushFailed(err error) error {
 // hasUnsealed reports whether a closed segment's indexes still wait in memory.
 func (l *Log) hasUnsealed() bool {
 	list := *l.segments.Load()
-	for _, s := range list[:len(list)-1] {
-		s.indexMu.RLock()
-		waiting := s.mem != nil
-		s.indexMu.RUnlock()
-		if waiting {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list[:len(list)-1], (*LogSegment).unsealed)
+}
+
+func (s *LogSegment) unsealed() bool {
+	s.indexMu.RLock()
+	defer s.indexMu.RUnlock()
+	return s.mem != nil || s.txns.dirty
 }
 
 // flushSegment syncs one segment; a closed one also gets its indexes written

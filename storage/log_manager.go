@@ -80,8 +80,12 @@ type LogManager struct {
 	dirs   []*logDirState
 	report RecoveryReport
 
-	mu     sync.RWMutex
+	// createMu serializes creating and retiring logs, which wait for the disk.
+	createMu sync.Mutex
+
+	mu     sync.RWMutex // before no other lock; never held over the disk
 	logs   map[TopicPartition]*Log
+	counts map[*logDirState]int // logs by directory
 	closed bool
 
 	// dirMu serializes writing a directory's checkpoint files.
@@ -118,7 +122,7 @@ func OpenManager(config ManagerConfig) (*LogManager, error) {
 		return nil, errors.New("log.dirs is empty; name at least one directory")
 	}
 	m := &LogManager{
-		config: config, logs: map[TopicPartition]*Log{}, rolled: map[*Log]struct{}{},
+		config: config, logs: map[TopicPartition]*Log{}, counts: map[*logDirState]int{}, rolled: map[*Log]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	for _, dir := range config.Dirs {
@@ -130,14 +134,42 @@ func OpenManager(config ManagerConfig) (*LogManager, error) {
 		d.onFail = m.dirFailed
 		m.dirs = append(m.dirs, d)
 	}
-	for _, d := range m.dirs {
-		if err := m.loadDir(d); err != nil {
-			m.unlock()
-			return nil, err
-		}
+	if err := m.loadDirs(); err != nil {
+		m.unlock()
+		return nil, err
 	}
 	m.due = newSchedule(&m.config, config.NowMs())
 	return m, nil
+}
+
+// errTwice: a partition lies in two log directories.
+var errTwice = errors.New("partition is in two log directories")
+
+// loadDirs loads every directory. One whose disk fails goes offline, as long
+// as another works.
+func (m *LogManager) loadDirs() error {
+	var first error
+	online := 0
+	for _, d := range m.dirs {
+		err := m.loadDir(d)
+		if errors.Is(err, errTwice) {
+			return err
+		}
+		if err == nil {
+			online++
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+		if len(m.dirs) > 1 {
+			_ = d.fail(err)
+		}
+	}
+	if online == 0 {
+		return first
+	}
+	return nil
 }
 
 func (m *LogManager) unlock() {
@@ -238,9 +270,10 @@ func (m *LogManager) loadOne(p *loadParams) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if other := m.logs[p.tp]; other != nil {
-		return fmt.Errorf("partition %s is in two log directories, %s and %s; move one of them away", p.tp, other.Dir(), p.dir)
+		return fmt.Errorf("%w: %s in %s and %s; move one of them away", errTwice, p.tp, other.Dir(), p.dir)
 	}
 	m.logs[p.tp] = l
+	m.counts[p.logDir]++
 	if report.worthTelling() {
 		report.log(m.config.Logger)
 		m.report.Partitions = append(m.report.Partitions, report)
@@ -309,15 +342,15 @@ func (m *LogManager) Create(tp TopicPartition, topicID *UUID, config LogConfig) 
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("create log of %s: %w", tp, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	m.createMu.Lock()
+	defer m.createMu.Unlock()
+	if m.isClosed() {
 		return nil, ErrLogClosed
 	}
-	if m.logs[tp] != nil {
+	if m.Get(tp) != nil {
 		return nil, fmt.Errorf("%w: %s", ErrLogExists, tp)
 	}
-	d, err := m.pickDirLocked()
+	d, err := m.pickDir()
 	if err != nil {
 		return nil, err
 	}
@@ -325,18 +358,25 @@ func (m *LogManager) Create(tp TopicPartition, topicID *UUID, config LogConfig) 
 	if err != nil {
 		return nil, fmt.Errorf("create log of %s in %s: %w", tp, d.path, err)
 	}
+	m.mu.Lock()
 	m.logs[tp] = l
+	m.counts[d]++
+	m.mu.Unlock()
 	return l, nil
 }
 
-func (m *LogManager) pickDirLocked() (*logDirState, error) {
-	count := map[*logDirState]int{}
-	for _, l := range m.logs {
-		count[l.logDir]++
-	}
+func (m *LogManager) isClosed() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.closed
+}
+
+func (m *LogManager) pickDir() (*logDirState, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	var best *logDirState
 	for _, d := range m.dirs {
-		if !d.failed() && (best == nil || count[d] < count[best]) {
+		if !d.failed() && (best == nil || m.counts[d] < m.counts[best]) {
 			best = d
 		}
 	}
@@ -373,13 +413,17 @@ const maxFileName = 255
 
 // retire closes a log without flushing and renames its directory.
 func (m *LogManager) retire(tp TopicPartition, suffix string) (*Log, error) {
+	m.createMu.Lock()
+	defer m.createMu.Unlock()
 	m.mu.Lock()
 	l := m.logs[tp]
-	delete(m.logs, tp)
-	m.mu.Unlock()
 	if l == nil {
+		m.mu.Unlock()
 		return nil, fmt.Errorf("partition %s: %w", tp, ErrLogClosed)
 	}
+	delete(m.logs, tp)
+	m.counts[l.logDir]--
+	m.mu.Unlock()
 	l.abandon()
 	tail := fmt.Sprintf("-%d.%s", tp.Partition, suffix)
 	name := tp.Topic[:min(len(tp.Topic), maxFileName-len(tail))] + tail
@@ -418,6 +462,8 @@ func (m *LogManager) Dirs() []DirInfo {
 // where all went well, writes the checkpoints and the clean shutdown marker
 // with brokerEpoch. Appends in flight are waited for.
 func (m *LogManager) Close(brokerEpoch int64) error {
+	m.createMu.Lock()
+	defer m.createMu.Unlock()
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()

@@ -244,6 +244,13 @@ func (m *LogManager) writeCheckpoints(d *logDirState, recoveryPoints, logStarts,
 			if v, ok := c.value(l); ok && l.logDir == d {
 				offsets[l.tp] = v
 			}
+			// Recovery reads epochs from the batches above the recovery point
+			// alone: those below it must be in their file first.
+			if recoveryPoints && i == 0 && l.logDir == d && !l.closed.Load() {
+				if err := l.epochs.flush(l.fs, l.Dir()); err != nil {
+					return err
+				}
+			}
 		}
 		data := encodeOffsets(offsets)
 		if bytes.Equal(data, d.written[i]) {

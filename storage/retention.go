@@ -5,7 +5,7 @@ import "fmt"
 // DeleteRecordsBefore moves the log start offset to offset, at most to the high
 // watermark, and returns it; -1 means the high watermark. Segments wholly below
 // it are deleted. Records within the first segment stay on disk but are no
-// longer served.
+// longer served. It may wait for a flush: not for event loops.
 func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
 	hw := l.HighWatermark()
 	if offset == -1 {
