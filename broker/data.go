@@ -8,6 +8,7 @@ import (
 	"freshet/config"
 	"freshet/coordinator/group"
 	"freshet/metadata"
+	"freshet/record"
 	"freshet/replication"
 	"freshet/storage"
 )
@@ -147,7 +148,9 @@ func (b *Broker) configure(have *topic, t *metadata.Topic) error {
 	if err != nil {
 		return err
 	}
+	codec, recompress := record.ParseCodec(c.CompressionType) // "producer" is no codec
 	have.settings.Store(&topicSettings{
+		recompress: recompress, codec: codec,
 		maxMessageBytes:   c.MaxMessageBytes,
 		minInsync:         c.MinInsyncReplicas,
 		logAppendTime:     c.LogAppendTime,

@@ -197,6 +197,15 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 		s.appendProduceError(q, index, kerr.InvalidTxnState.Code, nil)
 		return kerr.InvalidTxnState.Code
 	}
+	if cfg.recompress && b.Codec() != cfg.codec {
+		stored, err := record.Recompress(nil, b, cfg.codec, opts.MaxDecompressedBytes)
+		if err != nil {
+			code := produceErrorCode(err)
+			s.appendProduceError(q, index, code, err)
+			return code
+		}
+		b, batch, ch = stored, stored, nil // the collector's, not the loop's
+	}
 	l.append = storage.AppendRequest{Batch: b, LeaderEpoch: p.LeaderEpoch(), NowMs: l.nowMs, Origin: storage.OriginClient}
 	res := &l.reservation
 	if err := p.log.Reserve(&l.append, res); err != nil {

@@ -247,3 +247,17 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 		})
 	}
 }
+
+// A topic with a compression.type of its own stores every batch with it
+// (Kafka: LogValidator with a target compression).
+func TestTopicCompressionType(t *testing.T) {
+	h := newLoopHarness(t, "auto")
+	h.topic("t", map[string]string{"compression.type": "zstd"})
+	if p := decodeProduce(t, h.exchange(produceFrame("t", batchOf(t, 50, 100), 1, 9)), 9); p.ErrorCode != 0 {
+		t.Fatalf("error %d", p.ErrorCode)
+	}
+	p := decodeFetch(t, h.exchange(fetchFrame("t", 0, 1<<20, 0, 1, 12)), 12).Topics[0].Partitions[0]
+	if b := record.Batch(p.RecordBatches); b.Codec() != record.Zstd || b.Count() != 50 || b.CheckCRC() != nil {
+		t.Fatalf("stored with codec %s, %d records, crc %v", b.Codec(), b.Count(), b.CheckCRC())
+	}
+}

@@ -3,6 +3,8 @@ package broker
 import (
 	"sync"
 	"sync/atomic"
+
+	"freshet/record"
 )
 
 // topic is one topic as the hot paths see it.
@@ -22,8 +24,10 @@ type topicSettings struct {
 	minInsync         int32
 	logAppendTime     bool
 	compacted         bool
-	timestampBeforeMs int64 // message.timestamp.before.max.ms
-	timestampAfterMs  int64 // message.timestamp.after.max.ms
+	recompress        bool         // compression.type is not producer
+	codec             record.Codec // what it is then
+	timestampBeforeMs int64        // message.timestamp.before.max.ms
+	timestampAfterMs  int64        // message.timestamp.after.max.ms
 }
 
 // partition returns partition i, or nil.

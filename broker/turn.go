@@ -43,8 +43,8 @@ const maxGroupVectors = 1000
 
 func (t *turn) empty() bool { return len(t.groups) == 0 }
 
-// add puts one reserved batch, which lies in ch, into its partition's group.
-// The slot waits for the group from here on.
+// add puts one reserved batch, which lies in ch (nil: in memory of its own),
+// into its partition's group. The slot waits for the group from here on.
 func (t *turn) add(p *partition, res *storage.Reservation, batch []byte, ch *chunk, ack pendingAck) {
 	g := t.group(p, res, batch)
 	if n := len(g.acks); ack.slot != nil {
@@ -53,7 +53,7 @@ func (t *turn) add(p *partition, res *storage.Reservation, batch []byte, ch *chu
 		}
 		g.acks = append(g.acks, ack)
 	}
-	if n := len(g.chunks); n == 0 || g.chunks[n-1] != ch {
+	if n := len(g.chunks); ch != nil && (n == 0 || g.chunks[n-1] != ch) {
 		ch.refs++
 		g.chunks = append(g.chunks, ch)
 	}
