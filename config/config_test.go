@@ -34,6 +34,33 @@ func TestTablesAreSound(t *testing.T) {
 	}
 }
 
+// TestKeysWithAnEffectAreRead: a key that claims to work must at least reach
+// BrokerConfig, TopicConfig or a topic key that it is the default of.
+func TestKeysWithAnEffectAreRead(t *testing.T) {
+	r := &reader{values: map[string]string{"broker.id": "1"}, read: map[string]bool{}}
+	c := &BrokerConfig{Static: NewStatic(nil), values: r.values}
+	if err := c.fill(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.validate(r); err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]bool{"advertised.listeners": true} // read only where it is set
+	for topicKey, keys := range topicSynonyms {
+		for _, key := range keys {
+			byName[key] = true
+			if BrokerDef(key).Effect != TopicDef(topicKey).Effect {
+				t.Errorf("%s and %s disagree on their effect", key, topicKey)
+			}
+		}
+	}
+	for i := range brokerTable {
+		if def := &brokerTable[i]; def.Effect == Works && !r.read[def.Name] && !byName[def.Name] {
+			t.Errorf("%s claims to work, but nothing reads it", def.Name)
+		}
+	}
+}
+
 func TestNumberOfKafkaKeys(t *testing.T) {
 	// As many as Apache Kafka 4.3.1 defines in KafkaConfig, plus the three
 	// throttle rates of DynamicConfig.Broker; and LogConfig.

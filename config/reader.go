@@ -26,6 +26,7 @@ func overlay(static *Static, layers ...map[string]string) map[string]string {
 type reader struct {
 	values map[string]string
 	err    error
+	read   map[string]bool // nil, or notes the keys read, for a test
 }
 
 func (r *reader) isSet(key string) bool {
@@ -39,6 +40,9 @@ func (r *reader) value(key string) value {
 	def := BrokerDef(key)
 	if def == nil {
 		panic("BUG: configuration key " + key + " is in no table")
+	}
+	if r.read != nil {
+		r.read[key] = true
 	}
 	text, ok := r.values[key]
 	if !ok {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -254,5 +255,71 @@ func TestStoreAfterAFailedWrite(t *testing.T) {
 	}
 	if s.Image() != before {
 		t.Error("an unwritten change was published")
+	}
+}
+
+func TestStoreConcurrentChanges(t *testing.T) {
+	opts := Options{Dir: t.TempDir(), NodeID: 1}
+	s := mustOpen(t, opts)
+	c := testController()
+	c.NewID = RandomUUID
+	register(t, s, c)
+	done := make(chan struct{})
+	go func() { // a reader that never waits sees whole images only
+		defer close(done)
+		for s.Image().NumTopics() < 40 {
+			img := s.Image()
+			if n := len(img.SortedTopics()); n != img.NumTopics() || img.NumPartitions() != n {
+				t.Errorf("an image of %d topics lists %d", img.NumTopics(), n)
+				return
+			}
+		}
+	}()
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := range 10 {
+				_, err := s.Do(func(img *Image) ([]Record, error) {
+					_, records := c.CreateTopics(img, []NewTopic{plain(fmt.Sprintf("t-%d-%d", w, i), 1, 1)}, false)
+					return records, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	<-done
+	_ = s.Close()
+	if n := mustOpen(t, opts).Image().NumTopics(); n != 40 {
+		t.Errorf("%d topics after a restart, want 40", n)
+	}
+}
+
+// TestStoreSurvivesAKill opens a copy of the file as it is after each change,
+// as a process finds it whose predecessor was killed.
+func TestStoreSurvivesAKill(t *testing.T) {
+	s := mustOpen(t, Options{Dir: t.TempDir(), NodeID: 1})
+	c := testController()
+	register(t, s, c)
+	for i := range 20 {
+		create(t, s, c, fmt.Sprintf("topic-%d", i), 300) // snapshots on the way
+		text, err := os.ReadFile(s.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, DirName), 0o755), os.WriteFile(filepath.Join(dir, DirName, fileName), text, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		found, err := Open(Options{Dir: dir, NodeID: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(describeImage(t, found.Image()), describeImage(t, s.Image())) {
+			t.Fatalf("after %d topics the killed store differs", i+1)
+		}
+		_ = found.Close()
 	}
 }
