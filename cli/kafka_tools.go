@@ -33,6 +33,16 @@ func init() {
 		{"kafka-configs", "Show and change settings of topics, brokers and others", newKafkaConfigsCommand},
 		{"kafka-get-offsets", "Show partitions' offsets", newGetOffsetsCommand},
 		{"kafka-delete-records", "Delete the oldest records of partitions", newDeleteRecordsCommand},
+		{"kafka-dump-log", "Print what log, index and snapshot files hold", newKafkaDumpLogCommand},
+		{"kafka-server-start", "Start a broker from a server.properties", newServerStartCommand},
+		{"kafka-server-stop", "Stop the brokers that run here", newServerStopCommand},
+		{"kafka-storage", "Format log directories and tell what is in them", newKafkaStorageCommand},
+		{"kafka-cluster", "Tell a cluster's id and its brokers", newKafkaClusterCommand},
+		{"kafka-log-dirs", "Show what brokers' log directories hold", newLogDirsCommand},
+		{"kafka-broker-api-versions", "Show which requests brokers understand", newBrokerAPIVersionsCommand},
+		{"kafka-producer-perf-test", "Measure a producer", newProducerPerfTestCommand},
+		{"kafka-consumer-perf-test", "Measure a consumer", newConsumerPerfTestCommand},
+		{"kafka-e2e-latency", "Measure the time from producer to consumer", newE2ELatencyCommand},
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"freshet/iouring"
 )
 
 // Version and Commit are set by the linker (see the Makefile's build target);
@@ -65,7 +67,7 @@ func kernelRelease() string {
 
 // ioUringState says in words whether this process may use io_uring.
 func ioUringState() string {
-	return "unknown"
+	return iouring.Probe().String()
 }
 
 func newVersionCommand() *cobra.Command {
