@@ -71,6 +71,9 @@ type Row struct {
 	Summary map[TargetName]Summary `json:"summary"`
 	// Ratio is the broker's judged median over the floor's, 0 if not measured.
 	Ratio float64 `json:"ratio,omitempty"`
+	// PairedRatios is the spread of the ratios of single repetitions, whose two
+	// runs came one after the other.
+	PairedRatios *Spread `json:"paired_ratios,omitempty"`
 }
 
 // Run is one measured run of one row against one target.
@@ -237,6 +240,37 @@ func (row *Row) summarize(latencies, acks map[TargetName]*Recorder) {
 	if broker != nil && floor != nil && floor.Median > 0 {
 		row.Ratio = broker.Median / floor.Median
 	}
+	row.PairedRatios = newSpread(row.pairedRatios())
+}
+
+// pairedRatios divides the broker's judged figure by the floor's for each
+// repetition.
+func (row *Row) pairedRatios() []float64 {
+	var ratios []float64
+	for _, broker := range row.Runs {
+		for _, floor := range row.Runs {
+			if broker.Target == TargetBroker && floor.Target == TargetFloor && broker.Repetition == floor.Repetition {
+				ratios = append(ratios, over(row.judgedOf(broker), row.judgedOf(floor)))
+			}
+		}
+	}
+	return ratios
+}
+
+// judgedOf is a single run's figure that the row's ratio compares, NaN if it
+// was not measured.
+func (row *Row) judgedOf(run Run) float64 {
+	switch row.Judge {
+	case JudgeCPUPerGB:
+		return run.CPUPerGB()
+	case JudgeCPUPerRequest:
+		return run.CPUPerRequestUs()
+	case JudgeRoundTrip:
+		if run.Latency != nil {
+			return run.Latency.P50Us
+		}
+	}
+	return math.NaN()
 }
 
 // judged is the figure that the row's ratio compares.

@@ -89,7 +89,7 @@ func (r *Report) writeHeading(b *strings.Builder) {
 
 // writeSaturate draws the saturated rows with their ratios to the floor.
 func (r *Report) writeSaturate(b *strings.Builder) {
-	g := grid{heads: []string{"saturated broker", "records/s", "MB/s", "range", "cost", "floor", "ratio", "target", "",
+	g := grid{heads: []string{"saturated broker", "records/s", "MB/s", "range", "cost", "floor", "ratio", "", "target", "",
 		"floor rec/s", "null rec/s", "RSS"}}
 	for i := range r.Rows {
 		row := &r.Rows[i]
@@ -102,7 +102,7 @@ func (r *Report) writeSaturate(b *strings.Builder) {
 			spreadText(broker.LogMBPerSecond, oneDecimal),
 			rangeText(broker.LogMBPerSecond, whole),
 			costText(row, TargetBroker), costText(row, TargetFloor),
-			ratioText(row.Ratio), targetText(row.MaxRatio), verdict(row.Ratio, row.MaxRatio),
+			ratioText(row.Ratio), rangeText(row.PairedRatios, twoDecimals), targetText(row.MaxRatio), verdict(row.Ratio, row.MaxRatio),
 			spreadText(row.Summary[TargetFloor].RecordsPerSecond, thousands),
 			spreadText(row.Summary[TargetNull].RecordsPerSecond, thousands),
 			maxText(broker.PeakRSSBytes, mib))

@@ -133,7 +133,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	}
 	report, err := bench.RunSuite(cmd.Context(), *o)
 	if err != nil {
-		return failf("%v", err)
+		return benchError(cmd.Context(), err)
 	}
 	switch f.out.format {
 	case "json":
@@ -201,9 +201,18 @@ func serveRaw(ctx context.Context, opts bench.ServerOptions) error {
 		opts.DataDir = dir
 	}
 	if err := bench.ServeRaw(ctx, opts); err != nil {
-		return failf("%v", err)
+		return benchError(ctx, err)
 	}
 	return nil
+}
+
+// benchError passes an interruption on as it is, so that the exit code is the
+// signal's, and makes one line of anything else.
+func benchError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return failf("%v", err)
 }
 
 // newBenchListCommand builds `bench list`.

@@ -73,7 +73,7 @@ func runConsumerPerf(ctx context.Context, t *toolIO, s *jopt.Set) error {
 	}
 	defer cl.Close()
 	if err := test.Run(ctx, cl, t.out); err != nil {
-		return failf("%v", err)
+		return benchError(ctx, err)
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func runE2ELatency(ctx context.Context, t *toolIO, s *jopt.Set) error {
 	}
 	defer consumer.Close()
 	if err := test.Run(ctx, producer, consumer, t.out); err != nil {
-		return failf("%v", err)
+		return benchError(ctx, err)
 	}
 	return nil
 }

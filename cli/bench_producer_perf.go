@@ -335,7 +335,7 @@ func runProducerPerf(ctx context.Context, t *toolIO, s argparseSet) error {
 	}
 	defer cl.Close()
 	if err := test.Run(ctx, cl, t.out, t.err); err != nil {
-		return failf("%v", err)
+		return benchError(ctx, err)
 	}
 	return nil
 }
@@ -406,7 +406,8 @@ func producerPerfOptionsOf(test perf.ProducerTest, props clientProps) ([]kgo.Opt
 	}
 	// A record larger than batch.size goes alone in a batch of its own.
 	const batchAndRecordOverhead = 128
-	batchBytes := max(batchSize, int64(largest)+batchAndRecordOverhead)
+	const leastBatchBytes = 512 // the client library's own limit
+	batchBytes := max(batchSize, int64(largest)+batchAndRecordOverhead, leastBatchBytes)
 	return []kgo.Opt{
 		kgo.ProducerBatchMaxBytes(int32(min(batchBytes, 1<<30))),
 		kgo.MaxBufferedBytes(int(max(memory, int64(largest)))),
