@@ -194,7 +194,7 @@ func (b *broker) freshetCommand() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := []string{bin, "start"}
+	argv := []string{bin, "start", "--override", "freshet.admin.listener=127.0.0.1:0"}
 	for _, k := range sortedKeys(b.properties()) {
 		argv = append(argv, "--override", k+"="+b.properties()[k])
 	}
