@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 )
 
 // TimestampType is message.timestamp.type.
@@ -88,6 +89,15 @@ func (c *LogConfig) Validate() error {
 		return fmt.Errorf("file.delete.delay.ms is %d, must not be negative", c.FileDeleteDelayMs)
 	}
 	return nil
+}
+
+// randomJitterMs is how much earlier than segment.ms one segment closes, so
+// that not all partitions roll at once.
+func (c *LogConfig) randomJitterMs() int64 {
+	if limit := min(c.SegmentJitterMs, c.SegmentMs); limit > 0 {
+		return rand.Int64N(limit)
+	}
+	return 0
 }
 
 // maxOffsetIndexEntries is how many offset index entries fit in

@@ -58,6 +58,7 @@ func createLog(p *loadParams, topicID *UUID) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	seg.jitterMs = p.config.randomJitterMs()
 	seg.closeHandle() // opened again at the first append
 	if err := p.fs.SyncDir(p.dir); err != nil {
 		return nil, err
@@ -389,6 +390,7 @@ func (ld *loader) finish(end int64) error {
 	l := ld.log
 	l.segments.Store(&ld.segs)
 	active := ld.segs.active()
+	active.jitterMs = ld.config.randomJitterMs()
 	l.nextOffset.Store(end)
 	l.pub.reset(end, active, active.published.Load())
 	start := max(ld.logStartOffset, ld.segs[0].baseOffset)

@@ -3,7 +3,6 @@ package storage
 import (
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -329,6 +328,7 @@ func (l *Log) Reserve(req *AppendRequest, res *Reservation) error {
 		b.SetLeaderEpoch(req.LeaderEpoch)
 	}
 	l.takeLocked(seg, b, marker, config, res)
+	seg.touch()
 	return nil
 }
 
@@ -491,9 +491,7 @@ func (l *Log) rollLocked(base, nowMs int64) (*LogSegment, error) {
 	if err != nil {
 		return nil, causeError(ErrStorageWriteFailed, fmt.Errorf("create segment of %s at offset %d: %w", l.tp, base, err))
 	}
-	if jitter := l.config.Load().SegmentJitterMs; jitter > 0 {
-		seg.jitterMs = rand.Int64N(min(jitter, l.config.Load().SegmentMs))
-	}
+	seg.jitterMs = l.config.Load().randomJitterMs()
 	if old.maxTimestamp.timestamp >= 0 {
 		old.mem.times.maybeAppend(old.maxTimestamp)
 	}

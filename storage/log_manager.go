@@ -31,7 +31,8 @@ type ManagerConfig struct {
 	RetentionCheckMs          int64 // log.retention.check.interval.ms; 0: 300000
 	InitialTaskDelayMs        int64 // log.initial.task.delay.ms; 0: 30000
 	ProducerExpiryCheckMs     int64 // producer.id.expiration.check.interval.ms; 0: 600000
-	// IdleFileMs closes files of closed segments not read for so long; 0: 600000.
+	// IdleFileMs closes segment files that are synced and were not used for so
+	// long; 0: 600000.
 	IdleFileMs int64
 
 	NowMs  func() int64 // nil: the wall clock

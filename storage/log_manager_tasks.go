@@ -268,14 +268,21 @@ func (m *LogManager) onRecoveryPointLowered(l *Log, _ int64) error {
 	return m.writeCheckpoints(l.logDir, true, false, false)
 }
 
-// closeIdleFiles drops the log's own handle on closed segments that were not
-// read since the last sweep. Regions in flight keep theirs.
+// closeIdleFiles drops the log's own handle on segments that were not used
+// since the last sweep. Regions in flight keep theirs. A file with bytes that
+// are not yet synced stays open: an error of the kernel's write-back is
+// reported reliably only to a descriptor that was open when it happened.
 func (l *Log) closeIdleFiles() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := *l.segments.Load()
-	for _, s := range list[:len(list)-1] {
-		if !s.used.Swap(false) && s.inFlight == 0 && s.handle.Load() != nil {
+	durable := l.recoveryPoint.Load()
+	for i, s := range list {
+		end := l.nextOffset.Load()
+		if i+1 < len(list) {
+			end = list[i+1].baseOffset
+		}
+		if !s.used.Swap(false) && s.inFlight == 0 && end <= durable && s.handle.Load() != nil {
 			s.closeHandle()
 		}
 	}

@@ -247,8 +247,10 @@ func TestTick(t *testing.T) {
 	if len(l.Producers()) != 0 {
 		t.Errorf("producers after a day: %v", l.Producers())
 	}
+	ck.ms.Add(m.config.IdleFileMs)
+	m.tick(ck.now()) // the second sweep without use
 	for _, s := range *l.segments.Load() {
-		if s != l.segments.Load().active() && s.handle.Load() != nil {
+		if s.handle.Load() != nil {
 			t.Errorf("file of segment %d is still open", s.baseOffset)
 		}
 	}

@@ -95,9 +95,7 @@ func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch, wait bool, 
 		if file, err = seg.acquireHandle(wait); err != nil {
 			return l.openError(seg, err)
 		}
-		if !seg.used.Load() {
-			seg.used.Store(true)
-		}
+		seg.touch()
 		if known {
 			break
 		}

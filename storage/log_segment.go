@@ -52,7 +52,7 @@ type LogSegment struct {
 	gone atomic.Bool
 	// dirSynced: the file's directory entry is durable.
 	dirSynced atomic.Bool
-	// used is set by reads and cleared by the sweep that closes idle files.
+	// used is set by use and cleared by the sweep that closes idle files.
 	used atomic.Bool
 
 	// Log lock.
@@ -188,6 +188,13 @@ func (s *LogSegment) closeDiskIndex() {
 	if s.disk != nil {
 		_ = s.disk.file.Close()
 		s.disk = nil
+	}
+}
+
+// touch keeps the file open past the next sweep.
+func (s *LogSegment) touch() {
+	if !s.used.Load() {
+		s.used.Store(true)
 	}
 }
 
