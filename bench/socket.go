@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -18,7 +19,14 @@ import (
 type rawConn struct {
 	fd   int
 	iovs []unix.Iovec
-	stop func() bool
+	stop func() bool // ends the watch of the dialer's context
+
+	// closing keeps a context that ends late from shutting down a descriptor
+	// that is closed, and perhaps another connection's by then.
+	closing struct {
+		sync.Mutex
+		done bool
+	}
 }
 
 // ioTimeout bounds every blocking receive and send: a broker that is silent
@@ -42,7 +50,7 @@ func dialRaw(ctx context.Context, addr string) (*rawConn, error) {
 		return nil, fmt.Errorf("cannot connect to %s: %w", addr, err)
 	}
 	c := newRawConn(fd)
-	c.stop = context.AfterFunc(ctx, func() { unix.Shutdown(fd, unix.SHUT_RDWR) })
+	c.stop = context.AfterFunc(ctx, c.shutdown)
 	return c, nil
 }
 
@@ -69,10 +77,22 @@ func sockaddrOf(tcp *net.TCPAddr) (family int, sa unix.Sockaddr) {
 	return unix.AF_INET6, sa6
 }
 
+// shutdown ends every call on the connection; it may come from any goroutine.
+func (c *rawConn) shutdown() {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if !c.closing.done {
+		unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	}
+}
+
 func (c *rawConn) close() {
 	if c.stop != nil {
 		c.stop()
 	}
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	c.closing.done = true
 	unix.Close(c.fd)
 }
 
