@@ -17,6 +17,12 @@ const (
 // taking a byte, or keeps interrupting.
 var ErrNoProgress = errors.New("the kernel accepts the write but takes no bytes")
 
+// ErrSyncFailed is matched by the error of an Op whose bytes were written but
+// whose fdatasync failed. What the file holds on disk is then unknown, also
+// below the Op, and no later fdatasync can tell: the owner must give up the
+// file's directory, not just the write.
+var ErrSyncFailed = errors.New("fdatasync failed")
+
 // opState is where an Op stands in its file's queue.
 type opState uint8
 
@@ -272,7 +278,7 @@ func (q *fileQueue) synced(err error) {
 		for from != nil && from.state == opDone {
 			from = from.next // announced as complete before the failure
 		}
-		q.fail(from, err)
+		q.fail(from, fmt.Errorf("%w: %w", ErrSyncFailed, err))
 		return
 	}
 	for op := q.head; op != nil; op = op.next {

@@ -33,11 +33,11 @@ func (p *Partition) InSyncReplicas() int32 { return 1 }
 // HighWatermark is the end of what consumers may read.
 func (p *Partition) HighWatermark() int64 { return p.Log.HighWatermark() }
 
-// Advance moves the high watermark after the log end offset moved, and
-// returns it.
-func (p *Partition) Advance() int64 {
+// Advance moves the high watermark after the log end offset moved. Several
+// loops may do so at once, with ends of different age: it only moves forward.
+func (p *Partition) Advance() {
 	hw := isr.HighWatermark(p.Log.HighWatermark(), p.Log.LogEndOffset(), nil, int(p.minInsync.Load()))
-	return p.Log.UpdateHighWatermark(hw)
+	p.Log.AdvanceHighWatermark(hw)
 }
 
 // SetMinInsync applies a change of min.insync.replicas.

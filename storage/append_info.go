@@ -42,9 +42,17 @@ type Reservation struct {
 	WaitOffset int64
 }
 
+// UnknownAvailable says that a read ended at the end of a segment, with more
+// to be read behind it.
+const UnknownAvailable = 1<<63 - 1
+
 // ReadResult is one partition's answer to a read.
 type ReadResult struct {
-	Region           RegionRef // bytes to send, with one reference; empty when nothing to read
+	Region RegionRef // bytes to send, with one reference; empty when nothing to read
+	// Available is how many bytes a read without a limit would have found:
+	// Region.Length and what maxBytes cut off, or UnknownAvailable when more
+	// records follow in a later segment.
+	Available        int64
 	BaseOffset       int64     // base offset of the first batch in the region
 	HighWatermark    int64
 	LastStableOffset int64

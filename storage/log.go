@@ -11,14 +11,16 @@ import (
 	"freshet/vfs"
 )
 
-// PublishListener hears of appends that end. It is called on the goroutine
-// that called Complete, outside the log's lock; calls of different goroutines
-// may overlap and arrive out of order, so Published takes the maximum.
+// PublishListener hears of appends that end, on the goroutine that called
+// Complete. Published is called outside the log's lock; calls of different
+// goroutines may overlap and arrive out of order, so it takes the maximum.
 type PublishListener interface {
 	// Published: everything below logEndOffset can be read.
 	Published(logEndOffset int64)
 	// Failed: nothing at or after fromOffset that was reserved up to now will
-	// be published.
+	// be published. Called under the log's lock, so that those offsets are not
+	// given to other records before the listener knows; it must not call the
+	// log back.
 	Failed(fromOffset int64, err error)
 }
 
@@ -527,10 +529,10 @@ func (l *Log) Complete(seg *LogSegment, baseOffset, nextOffset, position, length
 	seg.inFlight -= length
 	l.inFlight -= length
 	before := l.pub.endOffset // written under mu only
-	notifyFailed := int64(-1)
+	listener := l.listener.Load()
+	failed := err != nil
 	switch {
-	case err != nil:
-		notifyFailed = baseOffset
+	case failed:
 		l.failLocked(baseOffset, err)
 	case l.failedFrom >= 0 && baseOffset >= l.failedFrom:
 		err = l.failCause
@@ -540,6 +542,9 @@ func (l *Log) Complete(seg *LogSegment, baseOffset, nextOffset, position, length
 	if err != nil {
 		err = causeError(ErrStorageWriteFailed, err)
 	}
+	if failed && listener != nil {
+		(*listener).Failed(baseOffset, err)
+	}
 	if l.inFlight == 0 {
 		if l.failedFrom >= 0 {
 			l.rollbackLocked()
@@ -548,13 +553,8 @@ func (l *Log) Complete(seg *LogSegment, baseOffset, nextOffset, position, length
 	}
 	end := l.pub.endOffset
 	l.mu.Unlock()
-	if p := l.listener.Load(); p != nil {
-		if end != before {
-			(*p).Published(end)
-		}
-		if notifyFailed >= 0 {
-			(*p).Failed(notifyFailed, err)
-		}
+	if listener != nil && end != before {
+		(*listener).Published(end)
 	}
 	return end, err
 }

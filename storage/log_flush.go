@@ -57,6 +57,13 @@ func (l *Log) flushLocked(upTo int64) error {
 	return nil
 }
 
+// SyncFailed tells the log that an fdatasync of one of its files failed, which
+// takes its log directory offline for good: nobody knows what the disk holds,
+// and a second sync would report success without the data. It returns the
+// error to answer appends with. Call it before Complete, so that no append is
+// accepted in between.
+func (l *Log) SyncFailed(cause error) error { return l.logDir.fail(causeError(errSyncFailed, cause)) }
+
 // flushFailed takes the directory offline after a failed sync. Other failures
 // (no space for an index) leave the recovery point where it is: the flush is
 // tried again later.

@@ -119,6 +119,9 @@ func (l *Log) readSegment(offset, maxBytes, upTo int64, minOneBatch, wait bool, 
 	}
 	limit, limitOffset, err := l.limitIn(list, i, file, to, endKnown, upTo, wait)
 	if err == nil {
+		if res.Available = max(0, limit-from.position); limitOffset < upTo {
+			res.Available = UnknownAvailable
+		}
 		err = l.cut(file, from, limit, limitOffset, maxBytes, minOneBatch, wait, res)
 	}
 	if err != nil {
