@@ -207,6 +207,7 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 		b, batch, ch = stored, stored, nil // the collector's, not the loop's
 	}
 	l.append = storage.AppendRequest{Batch: b, LeaderEpoch: p.LeaderEpoch(), NowMs: l.nowMs, Origin: storage.OriginClient}
+	failures := p.failures.Load()
 	res := &l.reservation
 	if err := p.log.Reserve(&l.append, res); err != nil {
 		code := produceErrorCode(err)
@@ -222,7 +223,7 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	}
 	if res.Duplicate {
 		if ack.slot != nil && p.log.LogEndOffset() < res.WaitOffset {
-			l.turn.addDuplicate(p, res, ack)
+			l.turn.addDuplicate(p, res, ack, failures)
 		}
 		return 0
 	}

@@ -216,29 +216,27 @@ func (l *loop) unthrottle() {
 }
 
 // settle carries out what the event left to do: fetches that can be answered
-// now and answers that can be sent. Sending may wake nothing, so one pass of
-// each in this order empties both.
+// now and answers that can be sent. An answer may unmute a connection, whose
+// next requests may append and wake other fetches, so it ends when both lists
+// are empty.
 func (l *loop) settle() {
-	for len(l.woken) > 0 {
-		batch := l.woken
-		l.woken = l.woken[len(l.woken):]
-		for i, op := range batch {
-			batch[i] = nil
+	for len(l.woken)+len(l.pumps) > 0 {
+		for i := 0; i < len(l.woken); i++ {
+			op := l.woken[i]
+			l.woken[i] = nil
 			l.retryFetch(op)
 		}
-		if len(l.woken) == 0 {
-			l.woken = batch[:0]
+		l.woken = l.woken[:0]
+		for i := 0; i < len(l.pumps); i++ {
+			c := l.pumps[i]
+			l.pumps[i] = nil
+			c.pumpQueued = false
+			if !c.closed {
+				l.pump(c)
+			}
 		}
+		l.pumps = l.pumps[:0]
 	}
-	for i := 0; i < len(l.pumps); i++ {
-		c := l.pumps[i]
-		l.pumps[i] = nil
-		c.pumpQueued = false
-		if !c.closed {
-			l.pump(c)
-		}
-	}
-	l.pumps = l.pumps[:0]
 }
 
 // post runs fn(arg) on the loop soon. It is the one method of loop that any

@@ -26,10 +26,17 @@ type partition struct {
 	// waiting counts fetchers and acks, so that an append with nobody waiting
 	// takes no lock.
 	waiting atomic.Int32
-	mu      struct {
+	// failures counts the failed writes of the log. Whoever parks an
+	// acknowledgement notes it before the log says that the write must wait,
+	// and so learns of a failure in between, which found nothing parked.
+	failures atomic.Int64
+	mu       struct {
 		sync.Mutex
 		fetchers []*fetchWait
 		acks     []*writeGroup
+		// failedFrom and failure are those of the last failed write.
+		failedFrom int64
+		failure    error
 	}
 }
 
@@ -67,10 +74,20 @@ func (p *partition) unwatch(w *fetchWait) {
 }
 
 // parkAck makes a completed write wait until the log end offset passes it,
-// unless that has happened meanwhile.
-func (p *partition) parkAck(g *writeGroup) {
+// unless that, or the failure of a write before it, has happened since
+// p.failures was seen.
+func (p *partition) parkAck(g *writeGroup, seen int64) {
 	p.waiting.Add(1)
 	p.mu.Lock()
+	if n := p.failures.Load(); n != seen && (n > seen+1 || g.baseOffset >= p.mu.failedFrom) {
+		// After several failures it is not known which of them came first; an
+		// error that a retry resolves is safe, a false success is not.
+		p.waiting.Add(-1)
+		g.failure = p.mu.failure
+		g.turn.loop.post(failTask, g)
+		p.mu.Unlock()
+		return
+	}
 	p.mu.acks = append(p.mu.acks, g)
 	p.mu.Unlock()
 	if p.log.LogEndOffset() >= g.nextOffset {
@@ -122,10 +139,12 @@ func answerTask(arg any) error {
 // loop it is.
 func (p *partition) Published(int64) {}
 
-// Failed is called by the log, outside its lock, when a write failed: what was
+// Failed is called by the log, under its lock, when a write failed: what was
 // reserved from fromOffset on will never be published.
 func (p *partition) Failed(fromOffset int64, err error) {
 	p.mu.Lock()
+	p.failures.Add(1)
+	p.mu.failedFrom, p.mu.failure = fromOffset, err
 	kept := p.mu.acks[:0]
 	for _, g := range p.mu.acks {
 		if g.baseOffset < fromOffset {

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+
 	"freshet/iouring"
 	"freshet/storage"
 )
@@ -18,6 +20,7 @@ type writeGroup struct {
 	dones      []func(error) // of coordinators' appends
 	chunks     []*chunk      // read buffers the write points into, one reference each
 	turn       *turn
+	durableTo  int64 // with op.Sync: the recovery point after it
 	failure    error
 	next       *writeGroup // free list
 }
@@ -117,7 +120,14 @@ func (t *turn) end() {
 			l.stats.writes.Add(1)
 			l.stats.writtenBytes.Add(g.op.Len)
 			l.pendingBytes += g.op.Len
+			if g.op.Sync {
+				g.durableTo = g.syncCovers()
+			}
+			deferred := l.engine.Deferred()
 			l.engine.Write(&g.op)
+			if !deferred {
+				g.dropChunks() // written; at most an fdatasync is still due
+			}
 		}
 		t.groups = t.groups[:0]
 		if l.engine.InFlight() > 0 {
@@ -140,6 +150,17 @@ func (t *turn) end() {
 	}
 }
 
+// syncCovers is the offset below which everything is durable once the group's
+// fdatasync succeeds. It begins after the group's own write, but other loops'
+// writes before the group may still be on their way: then only what was
+// readable already is sure.
+func (g *writeGroup) syncCovers() int64 {
+	if end := g.part.log.LogEndOffset(); end < g.baseOffset {
+		return end
+	}
+	return g.nextOffset
+}
+
 // WriteDone publishes a finished group and answers what waited for it.
 func (g *writeGroup) WriteDone(op *iouring.Op, err error) {
 	l := g.turn.loop
@@ -147,27 +168,39 @@ func (g *writeGroup) WriteDone(op *iouring.Op, err error) {
 	if l.pendingBytes -= op.Len; len(l.throttled) > 0 && l.pendingBytes <= maxPendingBytes/2 {
 		l.unthrottle()
 	}
+	if err != nil && errors.Is(err, iouring.ErrSyncFailed) {
+		err = p.log.SyncFailed(err)
+	}
+	failures := p.failures.Load()
 	leo, err := p.log.Complete(g.seg, g.baseOffset, g.nextOffset, op.Pos, op.Len, err)
 	switch {
 	case err != nil:
 		g.fail(err)
 	case op.Sync:
-		p.log.MarkSynced(g.nextOffset)
+		p.log.MarkSynced(g.durableTo)
 	}
 	g.failure = err
-	for _, ch := range g.chunks {
-		l.chunks.put(ch)
-	}
+	g.dropChunks()
 	if err == nil {
 		p.moved(l)
 	}
 	if err == nil && leo < g.nextOffset && len(g.acks)+len(g.dones) > 0 {
 		// An earlier write of another loop has not finished: the answer waits
 		// until the log end offset passes this group.
-		p.parkAck(g)
+		p.parkAck(g, failures)
 		return
 	}
 	g.answer()
+}
+
+// dropChunks gives back the buffers of the group's batches, once the write no
+// longer needs them.
+func (g *writeGroup) dropChunks() {
+	for i, ch := range g.chunks {
+		g.chunks[i] = nil
+		g.turn.loop.chunks.put(ch)
+	}
+	g.chunks = g.chunks[:0]
 }
 
 // answer releases the slots that waited for g and frees it.
@@ -201,19 +234,18 @@ func (g *writeGroup) fail(err error) {
 
 func (g *writeGroup) release() {
 	clear(g.op.Bufs)
-	clear(g.chunks)
-	g.op.Bufs, g.chunks, g.acks, g.dones = g.op.Bufs[:0], g.chunks[:0], g.acks[:0], g.dones[:0]
+	g.op.Bufs, g.acks, g.dones = g.op.Bufs[:0], g.acks[:0], g.dones[:0]
 	g.part, g.seg, g.failure = nil, nil, nil
 	g.next, g.turn.free = g.turn.free, g
 }
 
 // addDuplicate makes an answer wait for the first write of its batch, which
-// is still on its way to the log.
-func (t *turn) addDuplicate(p *partition, res *storage.Reservation, ack pendingAck) {
+// is still on its way to the log. failures is from before the reservation.
+func (t *turn) addDuplicate(p *partition, res *storage.Reservation, ack pendingAck, failures int64) {
 	g := t.take()
 	g.part, g.seg = p, nil
 	g.baseOffset, g.nextOffset = res.BaseOffset, res.WaitOffset
 	ack.slot.wait(1)
 	g.acks = append(g.acks, ack)
-	p.parkAck(g)
+	p.parkAck(g, failures)
 }

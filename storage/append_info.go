@@ -53,7 +53,7 @@ type ReadResult struct {
 	// Region.Length and what maxBytes cut off, or UnknownAvailable when more
 	// records follow in a later segment.
 	Available        int64
-	BaseOffset       int64     // base offset of the first batch in the region
+	BaseOffset       int64 // base offset of the first batch in the region
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStartOffset   int64
