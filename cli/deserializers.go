@@ -85,12 +85,51 @@ func deserializeUUID(b []byte) ([]byte, error) {
 	return []byte(s), nil
 }
 
-// toUTF8 replaces what is not UTF-8, as decoding into a Java string does.
+// toUTF8 replaces what is not UTF-8 as decoding into a Java string does: one
+// replacement character for each sequence that breaks off or cannot begin.
 func toUTF8(b []byte) []byte {
 	if utf8.Valid(b) {
 		return b
 	}
-	return []byte(strings.ToValidUTF8(string(b), "\uFFFD"))
+	out := make([]byte, 0, len(b)+16)
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			n = brokenSequence(b)
+		}
+		out = utf8.AppendRune(out, r)
+		b = b[n:]
+	}
+	return out
+}
+
+// brokenSequence is the length of the longest beginning of b that could have
+// begun a character, at least 1.
+func brokenSequence(b []byte) int {
+	want, low, high := 0, byte(0x80), byte(0xBF)
+	switch c := b[0]; {
+	case c >= 0xC2 && c <= 0xDF:
+		want = 1
+	case c >= 0xE0 && c <= 0xEF:
+		want = 2
+		if c == 0xE0 {
+			low = 0xA0
+		} else if c == 0xED {
+			high = 0x9F
+		}
+	case c >= 0xF0 && c <= 0xF4:
+		want = 3
+		if c == 0xF0 {
+			low = 0x90
+		} else if c == 0xF4 {
+			high = 0x8F
+		}
+	}
+	n := 1
+	for ; n <= want && n < len(b) && b[n] >= low && b[n] <= high; n++ {
+		low, high = 0x80, 0xBF
+	}
+	return n
 }
 
 // bytesText is org.apache.kafka.common.utils.Bytes.toString: printable ASCII as

@@ -89,7 +89,7 @@ var _ io.Writer = (*lockedBuffer)(nil)
 
 // Things in outputs that differ from run to run.
 var (
-	volatileID   = regexp.MustCompile(`[A-Za-z0-9_-]{22}\b`)
+	volatileID   = regexp.MustCompile(`(TopicId: |  )[A-Za-z0-9_-]{22}(\s)`)
 	volatileAddr = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	volatileDate = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}`)
 	volatileTime = regexp.MustCompile(`\b1[6-9]\d{11}\b`)
@@ -98,7 +98,7 @@ var (
 
 func stable(s string) string {
 	s = volatileUUID.ReplaceAllString(s, "<uuid>")
-	s = volatileID.ReplaceAllString(s, "<topic-id>")
+	s = volatileID.ReplaceAllString(s, "${1}<topic-id>${2}")
 	s = volatileAddr.ReplaceAllString(s, "<address>")
 	s = volatileDate.ReplaceAllString(s, "<date>")
 	return volatileTime.ReplaceAllString(s, "<ms>")

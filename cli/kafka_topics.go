@@ -149,7 +149,12 @@ func runKafkaTopics(ctx context.Context, t *toolIO, s *jopt.Set) error {
 		return err
 	}
 	fmt.Fprintln(t.out, "Error while executing topic command : "+message(err))
-	logError(t.err, topicsClass, "%s: %s\n", exceptionName(err), message(err))
+	class := "java.lang.IllegalArgumentException"
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		class = exceptionName(err)
+	}
+	logError(t.err, topicsClass, "%s: %s\n", class, message(err))
 	return errSilent
 }
 

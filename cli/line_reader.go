@@ -18,7 +18,8 @@ type lineReader struct {
 	source io.Reader
 	chunk  []byte // what was read; its capacity is filled before a new one is made
 	start  int    // position in chunk where the next line begins
-	lf     int    // position of the first \n at or after start, or len(chunk) as scanned
+	lf     int    // position of the first \n at or after start, or up to where there is none
+	noCR   int    // position up to which, from start, there is no \r
 	skipLF bool   // the last line ended at \r: an \n that follows belongs to it
 	err    error  // what the source ended with
 }
@@ -58,9 +59,12 @@ func (l *lineReader) cut() ([]byte, bool) {
 		}
 	}
 	end := l.lf
-	if i := bytes.IndexByte(l.chunk[l.start:end], '\r'); i >= 0 {
-		end = l.start + i
+	from := max(l.start, l.noCR)
+	if i := bytes.IndexByte(l.chunk[from:max(from, end)], '\r'); i >= 0 {
+		end = from + i
 		l.skipLF = true
+	} else {
+		l.noCR = end
 	}
 	if end == len(l.chunk) {
 		return nil, false
@@ -88,6 +92,7 @@ func (l *lineReader) fill() {
 		chunk := make([]byte, len(rest), max(lineChunkBytes, 2*len(rest)))
 		copy(chunk, rest)
 		l.lf -= l.start
+		l.noCR = max(l.noCR-l.start, 0)
 		l.chunk, l.start = chunk, 0
 	}
 	n, err := l.source.Read(l.chunk[len(l.chunk):cap(l.chunk)])
