@@ -131,7 +131,8 @@ type suite struct {
 	targets  map[TargetName]*target
 	admins   map[TargetName]*admin
 	progress *Progress
-	topics   int // made so far, to name the next
+	cancel   context.CancelCauseFunc // ends the runs
+	topics   int                     // made so far, to name the next
 
 	saturate   []SaturateRow
 	client     []ClientRow
@@ -171,11 +172,14 @@ func RunSuite(ctx context.Context, opts Options) (*Report, error) {
 	if err := s.makeOutDir(started); err != nil {
 		return nil, err
 	}
-	err = s.runAll(ctx)
-	err = errors.Join(err, s.stopTargets())
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	running, cancel := context.WithCancelCause(ctx)
+	s.cancel = cancel
+	err = s.runAll(running)
+	if cause := context.Cause(running); cause != nil {
+		err = cause // what went wrong first; the rest follows from it
 	}
+	cancel(nil)
+	err = errors.Join(err, s.stopTargets())
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +293,9 @@ func (s *suite) startTargets(ctx context.Context) error {
 
 func (s *suite) addTarget(ctx context.Context, t *target) error {
 	s.targets[t.name] = t
+	if t.child != nil {
+		go s.watch(ctx, t)
+	}
 	replication := int16(1)
 	if t.name == TargetBroker {
 		replication = s.opts.ReplicationFactor
@@ -299,6 +306,16 @@ func (s *suite) addTarget(ctx context.Context, t *target) error {
 	}
 	s.admins[t.name] = a
 	return nil
+}
+
+// watch ends the suite at once when a child ends before its time; otherwise
+// the run would wait for answers until its time-outs.
+func (s *suite) watch(ctx context.Context, t *target) {
+	select {
+	case <-t.child.exited:
+		s.cancel(fmt.Errorf("the %s ended during the run (%v); its output ends with:\n%s", t.name, t.child.err, t.child.tail()))
+	case <-ctx.Done():
+	}
 }
 
 func (s *suite) stopTargets() error {
@@ -365,6 +382,11 @@ func stepLabel(row string, name TargetName, rep, reps int) string {
 // that returns must find a processor free or pay for a handover.
 const generatorProcs = 8
 
+// evenOut gives the next run the memory conditions of the others.
+func (s *suite) evenOut(ctx context.Context, runBytes int64) error {
+	return evenOutMemory(ctx, s.tempDir, evenOutBytes(runBytes, s.report.Environment.MemBytes))
+}
+
 // saturateAll runs the saturate rows.
 func (s *suite) saturateAll(ctx context.Context) error {
 	if len(s.saturate) == 0 {
@@ -389,7 +411,7 @@ func (s *suite) saturateRepetition(ctx context.Context, row SaturateRow, rep, in
 	for _, name := range targetsOf(s.targets, rep, index, row.Kind != FetchStream) {
 		batch := BuildBatch(row.ValueBytes, row.BatchBytes, row.MaxRecords, time.Now().UnixMilli())
 		requests := row.requests(s.opts.Scale, batch)
-		if err := evenOutMemory(s.tempDir, row.writtenBytes(s.opts.Scale, batch)); err != nil {
+		if err := s.evenOut(ctx, row.writtenBytes(s.opts.Scale, batch)); err != nil {
 			return err
 		}
 		var left atomic.Int64
@@ -427,7 +449,7 @@ func (s *suite) clientTargets(row ClientRow, rep int) []TargetName {
 
 func (s *suite) clientRepetition(ctx context.Context, row ClientRow, config ClientConfig, rep int) error {
 	for _, name := range s.clientTargets(row, rep) {
-		if err := evenOutMemory(s.tempDir, row.writtenBytes(config)); err != nil {
+		if err := s.evenOut(ctx, row.writtenBytes(config)); err != nil {
 			return err
 		}
 		var records atomic.Int64
