@@ -21,23 +21,28 @@ type conn struct {
 	listener   string
 	attachment netpoll.PollAttachment
 
-	// asm holds the bytes of a frame whose end has not arrived, or whole
-	// frames that wait while the connection is muted. Nil when empty.
+	// asm holds, from asmAt on, the bytes of a frame whose end has not
+	// arrived, or whole frames that wait while the connection is muted. Nil
+	// when empty. asmAt is 0 whenever the connection is read from.
 	asm        *chunk
+	asmAt      int
 	asmSinceMs int64 // when the first byte of the partial frame came
 	lastMs     int64 // last activity, for connections.max.idle.ms
 
 	head, tail *slot
 	slots      int
+	queued     int   // bytes of answers complete but not sent
 	turnSlot   *slot // open slot of this turn's produce answers
 
 	muted      bool // a request must be answered before the next is read
 	paused     bool // out of the poller's read set
-	blocked    bool // the socket takes no more bytes
+	throttled  bool // waits in loop.throttled for the disk
+	blocked    bool // the socket takes no more bytes, or others have their turn
 	tailOnly   bool // the next read fills the assembly buffer only
 	pumpQueued bool
 	waitsDisk  bool // a region at the head is being read ahead
 	closed     bool
+	closing    error // refused: closed once the answers due have been sent
 
 	parked *fetchOp // long poll in progress
 	cold   *Request // request on the worker pool
@@ -59,6 +64,11 @@ var (
 // longer read from. It bounds the broker's memory, not the client's window:
 // a turn's produce requests share a slot.
 const maxSlots = 1024
+
+// maxQueuedBytes bounds the bytes of answers that one connection has not
+// taken yet before its next requests are handled. File ranges do not count,
+// they occupy no memory.
+const maxQueuedBytes = 1 << 20
 
 // onReadable reads once and handles every whole frame.
 func (l *loop) onReadable(c *conn) {
@@ -136,21 +146,33 @@ const minPartialBytes = 64 << 10
 // asmNeed is the size of the first frame in the assembly buffer with its
 // length field, known once four bytes are there.
 func (c *conn) asmNeed() (need int, known bool) {
-	if c.asm.n < 4 {
+	if c.asm.n-c.asmAt < 4 {
 		return 4, false
 	}
-	return 4 + int(binary.BigEndian.Uint32(c.asm.buf)), true
+	return 4 + int(binary.BigEndian.Uint32(c.asm.buf[c.asmAt:])), true
 }
 
+// growAsm moves the assembly buffer's bytes to the front of a new one: writes
+// in flight may still point into the old.
 func (c *conn) growAsm(size int) {
 	old := c.asm
 	c.asm = c.loop.chunks.get(size)
-	c.asm.n = copy(c.asm.buf, old.buf[:old.n])
+	c.asm.n = copy(c.asm.buf, old.buf[c.asmAt:old.n])
+	c.asmAt = 0
 	c.loop.chunks.put(old)
 }
 
+// dropAsm gives the assembly buffer back.
+func (c *conn) dropAsm() {
+	if c.asm != nil {
+		c.loop.chunks.put(c.asm)
+		c.asm, c.asmAt = nil, 0
+	}
+}
+
 // finishFrame completes the frame in the assembly buffer with what it needs
-// of data, handles it when whole, and returns the rest of data.
+// of data, handles it and the whole frames behind it, and returns the rest of
+// data.
 func (c *conn) finishFrame(data []byte) ([]byte, error) {
 	for c.asm != nil {
 		need, known := c.asmNeed()
@@ -159,13 +181,13 @@ func (c *conn) finishFrame(data []byte) ([]byte, error) {
 				return nil, err
 			}
 		}
-		if c.asm.n < need {
-			k := min(need-c.asm.n, len(data))
+		if have := c.asm.n - c.asmAt; have < need {
+			k := min(need-have, len(data))
+			if c.asmAt > 0 || len(c.asm.buf) < c.asm.n+k {
+				c.growAsm(max(have+k, min(need, minPartialBytes)))
+			}
 			if k == 0 {
 				return nil, nil
-			}
-			if len(c.asm.buf) < c.asm.n+k {
-				c.growAsm(c.asm.n + k)
 			}
 			copy(c.asm.buf[c.asm.n:], data[:k])
 			c.asm.n += k
@@ -175,14 +197,7 @@ func (c *conn) finishFrame(data []byte) ([]byte, error) {
 		if !known {
 			continue
 		}
-		a := c.asm
-		c.asm = nil
-		rest, err := c.frames(a.buf[:a.n], a)
-		if err == nil && len(rest) > 0 && !c.closed {
-			c.keep(rest)
-		}
-		c.loop.chunks.put(a)
-		if err != nil || c.closed {
+		if err := c.asmFrames(); err != nil || c.closed {
 			return nil, err
 		}
 		if c.muted {
@@ -193,6 +208,24 @@ func (c *conn) finishFrame(data []byte) ([]byte, error) {
 		}
 	}
 	return data, nil
+}
+
+// asmFrames handles the whole frames of the assembly buffer. What must wait
+// because the connection is muted stays where it is.
+func (c *conn) asmFrames() error {
+	a := c.asm
+	data := a.buf[c.asmAt:a.n]
+	c.asm, c.asmAt = nil, 0
+	rest, err := c.frames(data, a)
+	if err == nil && len(rest) > 0 && !c.closed {
+		if c.muted {
+			c.asm, c.asmAt = a, a.n-len(rest)
+			return nil
+		}
+		c.keep(rest)
+	}
+	c.loop.chunks.put(a)
+	return err
 }
 
 // frames handles whole frames from the front of data, which lies in ch, and
@@ -211,7 +244,7 @@ func (c *conn) frames(data []byte, ch *chunk) ([]byte, error) {
 			return nil, err
 		}
 		data = data[4+size:]
-		if c.slots > maxSlots {
+		if c.slots > maxSlots || c.queued > maxQueuedBytes {
 			c.muted = true
 		}
 	}
@@ -244,7 +277,7 @@ func (c *conn) keep(data []byte) {
 		c.asmSinceMs = c.loop.monoMs
 	}
 	if len(c.asm.buf) < c.asm.n+len(data) {
-		c.growAsm(c.asm.n + len(data))
+		c.growAsm(c.asm.n - c.asmAt + len(data))
 	}
 	c.asm.n += copy(c.asm.buf[c.asm.n:], data)
 }
@@ -252,34 +285,32 @@ func (c *conn) keep(data []byte) {
 // unmute lets the connection's next requests be handled: first those that
 // arrived meanwhile, then new ones.
 func (l *loop) unmute(c *conn) {
-	if !c.muted || c.closed {
-		return
-	}
 	c.muted = false
 	if c.asm != nil {
+		c.asmSinceMs = l.monoMs
 		if _, err := c.finishFrame(nil); err != nil {
 			l.refuse(c, err)
 			return
 		}
 		l.turn.end()
 	}
-	if !c.muted && !c.closed {
-		l.resumeReading(c)
-	}
+	l.resumeReading(c)
 }
 
-// refuse closes a connection whose bytes make no sense, after the answers
-// that are already complete have been handed to the kernel.
+// refuse ends a connection whose bytes make no sense: nothing more is read or
+// handled, and it is closed once the requests before have been answered.
 func (l *loop) refuse(c *conn, err error) {
-	if c.closed {
+	if c.closed || c.closing != nil {
 		return
 	}
-	slog.Warn("connection closed because of a bad request", "client", c.remote.String(), "error", err)
-	l.turn.end()
-	if !c.closed {
-		l.pump(c)
+	if !errors.Is(err, errStopping) {
+		slog.Warn("connection closed because of a bad request", "client", c.remote.String(), "error", err)
 	}
-	l.closeConn(c, err)
+	c.closing, c.muted = err, true
+	c.dropAsm()
+	l.turn.end()
+	l.pauseReading(c)
+	l.pump(c)
 }
 
 // closeConn ends a connection. Slots that still wait for writes live on until
@@ -294,10 +325,7 @@ func (l *loop) closeConn(c *conn, _ error) {
 	_ = l.poller.Delete(c.fd)
 	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
 	_ = unix.Close(c.fd)
-	if c.asm != nil {
-		l.chunks.put(c.asm)
-		c.asm = nil
-	}
+	c.dropAsm()
 	if c.parked != nil {
 		l.dropFetch(c.parked)
 	}

@@ -148,6 +148,8 @@ func (c *conn) enqueueCold(api *API, h *requestHeader, body []byte) error {
 	r.slot.wait(1)
 	c.cold, c.muted = r, true
 	if !l.srv.workers.submit(r) {
+		c.cold = nil
+		r.slot.done(l)
 		return errStopping
 	}
 	return nil
@@ -205,14 +207,15 @@ func coldDone(arg any) error {
 		return nil
 	}
 	c.cold = nil
-	if r.err != nil && !c.closed {
-		l.refuse(c, r.err)
-	}
 	if !c.closed {
 		r.slot.buf = append(r.slot.buf[:0], r.out...)
 	}
 	r.slot.done(l)
-	if !c.closed {
+	switch {
+	case c.closed:
+	case r.err != nil:
+		l.refuse(c, r.err)
+	default:
 		l.maybeUnmute(c)
 	}
 	l.settle()
@@ -227,7 +230,8 @@ func putSize(b []byte) {
 
 // maybeUnmute reads on from c if nothing holds it any more.
 func (l *loop) maybeUnmute(c *conn) {
-	if c.muted && c.cold == nil && c.parked == nil && c.slots <= maxSlots/2 {
+	if c.muted && c.cold == nil && c.parked == nil && c.closing == nil && !c.closed && !c.blocked &&
+		c.slots <= maxSlots/2 && c.queued <= maxQueuedBytes/2 {
 		l.unmute(c)
 	}
 }

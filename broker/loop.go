@@ -183,7 +183,7 @@ func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
 	if c.closed || ev&(netpoll.ReadEvents|netpoll.ErrEvents) == 0 {
 		return
 	}
-	if c.muted {
+	if c.muted || c.blocked {
 		if ev&netpoll.ErrEvents != 0 {
 			l.closeConn(c, errPeerClosed)
 			return
@@ -193,7 +193,10 @@ func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
 	}
 	if l.pendingBytes > maxPendingBytes {
 		l.pauseReading(c)
-		l.throttled = append(l.throttled, c)
+		if !c.throttled {
+			c.throttled = true
+			l.throttled = append(l.throttled, c)
+		}
 		return
 	}
 	l.onReadable(c)
@@ -208,9 +211,8 @@ const maxPendingBytes = 32 << 20
 func (l *loop) unthrottle() {
 	for i, c := range l.throttled {
 		l.throttled[i] = nil
-		if !c.muted {
-			l.resumeReading(c)
-		}
+		c.throttled = false
+		l.resumeReading(c)
 	}
 	l.throttled = l.throttled[:0]
 }
@@ -284,25 +286,27 @@ func (l *loop) pauseReading(c *conn) {
 	}
 }
 
+// resumeReading reads from c again unless something still holds it: whoever
+// holds it calls resumeReading when it lets go.
 func (l *loop) resumeReading(c *conn) {
-	if !c.paused || c.closed {
+	if !c.paused || c.closed || c.muted || c.blocked || c.throttled {
 		return
 	}
 	c.paused = false
-	if c.blocked {
-		_ = l.poller.ModReadWrite(&c.attachment, false)
-		return
+	if c.asm != nil {
+		c.asmSinceMs = l.monoMs // the time until now was not the client's
 	}
 	_ = l.poller.AddRead(&c.attachment, false)
 }
 
-// block waits for c's socket to take more bytes.
+// block lets c send on when its socket takes bytes and the loop has seen to
+// its other connections. Until then nothing is read from it either: a client
+// that does not take its answers gets to ask no more.
 func (l *loop) block(c *conn) {
 	if c.blocked {
 		return
 	}
 	c.blocked = true
-	l.stats.blockedSends.Add(1)
 	if c.paused {
 		_ = l.poller.AddWrite(&c.attachment, false)
 		return

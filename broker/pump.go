@@ -11,8 +11,9 @@ import (
 var zeros [copyBelowBytes]byte
 
 const (
-	// pumpBytes is what one connection sends before others get their turn.
-	pumpBytes = 1 << 20
+	// pumpBytes is what one connection sends before others get their turn: an
+	// answer of max.partition.fetch.bytes with its headers goes out at once.
+	pumpBytes = 1<<20 + 64<<10
 	// maxSendVectors bounds one sendmsg.
 	maxSendVectors = 64
 	// readAheadBytes is what is asked of the disk at once for a cold reader.
@@ -41,8 +42,11 @@ func (l *loop) pump(c *conn) {
 		} else {
 			n, err = l.sendBytes(c)
 		}
-		budget -= n
-		l.stats.bytesOut.Add(n)
+		if n > 0 {
+			budget -= n
+			l.stats.bytesOut.Add(n)
+			c.lastMs = l.monoMs
+		}
 		if err != nil {
 			l.sendFailed(c, err)
 			return
@@ -53,33 +57,25 @@ func (l *loop) pump(c *conn) {
 		l.dropSent(c)
 		if budget <= 0 {
 			if c.head != nil && c.head.ready() {
-				l.repump(c)
+				l.block(c)
 			}
 			break
 		}
 	}
-	if c.muted {
+	switch {
+	case c.closing != nil && c.head == nil:
+		l.closeConn(c, c.closing)
+	case c.muted:
 		l.maybeUnmute(c)
+	case c.paused:
+		l.resumeReading(c)
 	}
-}
-
-// repump goes on with c after the other connections had their turn.
-func (l *loop) repump(c *conn) {
-	l.post(repumpTask, c)
-}
-
-func repumpTask(arg any) error {
-	c := arg.(*conn)
-	if !c.closed {
-		c.loop.pump(c)
-		c.loop.settle()
-	}
-	return nil
 }
 
 func (l *loop) sendFailed(c *conn, err error) {
 	switch {
 	case errors.Is(err, zerocopy.ErrWouldBlock):
+		l.stats.blockedSends.Add(1)
 		l.block(c)
 		return
 	case errors.Is(err, zerocopy.ErrStorage):
@@ -96,6 +92,7 @@ func (l *loop) dropSent(c *conn) {
 			c.tail = nil
 		}
 		c.slots--
+		c.queued -= len(s.buf)
 		l.freeSlot(s)
 	}
 }

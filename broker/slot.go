@@ -88,6 +88,7 @@ func (s *slot) done(l *loop) {
 		l.freeSlot(s)
 		return
 	}
+	c.queued += len(s.buf)
 	if c.head == s {
 		l.queuePump(c)
 	}

@@ -131,7 +131,11 @@ func (l *loop) sweep() {
 			l.closeConn(c, errIdle)
 			continue
 		}
-		if c.asm != nil && !c.muted && l.monoMs-c.asmSinceMs > slowFrameMs+int64(c.asm.n)/minFrameBytesPerMs {
+		if c.closing != nil && l.monoMs-c.lastMs > slowFrameMs {
+			l.closeConn(c, c.closing) // it does not take its last answers
+			continue
+		}
+		if c.asm != nil && !c.muted && !c.paused && l.monoMs-c.asmSinceMs > slowFrameMs+int64(c.asm.n)/minFrameBytesPerMs {
 			l.refuse(c, errSlowFrame)
 		}
 	}

@@ -43,6 +43,11 @@ func (w *workers) submit(r *Request) bool {
 	if w.mu.closed {
 		return false
 	}
+	if w.mu.head > len(w.mu.queue)/2 && len(w.mu.queue) == cap(w.mu.queue) {
+		n := copy(w.mu.queue, w.mu.queue[w.mu.head:])
+		clear(w.mu.queue[n:])
+		w.mu.queue, w.mu.head = w.mu.queue[:n], 0
+	}
 	w.mu.queue = append(w.mu.queue, r)
 	w.ready.Signal()
 	return true
