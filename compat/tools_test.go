@@ -139,12 +139,7 @@ func TestKafkaTools(t *testing.T) {
 	b, tools := sharedBroker(t), javaTools()
 	server := []string{"--bootstrap-server", b.addr}
 	with := func(args ...string) []string { return append(append([]string{}, server...), args...) }
-	check(t, tools.client, "topics", func(t *testing.T) { toolTopics(t, tools, with) })
-	check(t, tools.client, "console", func(t *testing.T) { toolConsole(t, tools, with) })
-	check(t, tools.client, "consumer-groups", func(t *testing.T) { toolGroups(t, tools, with) })
-	check(t, tools.client, "configs", func(t *testing.T) { toolConfigs(t, tools, with) })
-	check(t, tools.client, "offsets and delete-records", func(t *testing.T) { toolOffsets(t, tools, with) })
-	check(t, tools.client, "perf-test", func(t *testing.T) { toolPerf(t, tools, with) })
+	commonTools(t, tools, with)
 	checkFull(t, tools.client, "log-dirs", func(t *testing.T) {
 		tools.run(t, "kafka-topics", with("--create", "--topic", "tools-logdirs", "--partitions", "2")...)
 		out := tools.run(t, "kafka-log-dirs", with("--describe", "--topic-list", "tools-logdirs")...)
@@ -168,6 +163,29 @@ func TestKafkaTools(t *testing.T) {
 		out := tools.run(t, "kafka-verifiable-producer", with("--topic", "tools-verifiable", "--max-messages", "2000", "--acks", "-1")...)
 		expect(t, out, `"name":"tool_data".*"sent":2000.*"acked":2000|"acked":2000.*"sent":2000`)
 	})
+}
+
+// TestFreshetTools drives the broker with the links of the same names beside the freshet binary: what they
+// print has to match what Apache Kafka's tools print.
+func TestFreshetTools(t *testing.T) {
+	if _, err := freshetBinary(); err != nil {
+		missing(t, "freshet-tools", err.Error())
+		return
+	}
+	b := startBroker(t, brokerOptions{})
+	with := func(args ...string) []string { return append([]string{"--bootstrap-server", b.addr}, args...) }
+	commonTools(t, freshetTools(), with)
+}
+
+// commonTools are the cases of the tools that both Apache Kafka and Freshet have.
+func commonTools(t *testing.T, tools toolset, with withServer) {
+	t.Helper()
+	check(t, tools.client, "topics", func(t *testing.T) { toolTopics(t, tools, with) })
+	check(t, tools.client, "console", func(t *testing.T) { toolConsole(t, tools, with) })
+	check(t, tools.client, "consumer-groups", func(t *testing.T) { toolGroups(t, tools, with) })
+	check(t, tools.client, "configs", func(t *testing.T) { toolConfigs(t, tools, with) })
+	check(t, tools.client, "offsets and delete-records", func(t *testing.T) { toolOffsets(t, tools, with) })
+	check(t, tools.client, "perf-test", func(t *testing.T) { toolPerf(t, tools, with) })
 }
 
 type withServer func(args ...string) []string
