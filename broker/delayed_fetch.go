@@ -19,8 +19,12 @@ func (l *loop) parkFetch(op *fetchOp) bool {
 	}
 	op.waits = op.waits[:len(op.parts)]
 	for i := range op.parts {
-		op.waits[i] = fetchWait{op: op, part: op.parts[i].part, index: -1}
-		op.parts[i].part.watch(&op.waits[i])
+		w := &op.waits[i]
+		w.op, w.part, w.index = op, op.parts[i].part, -1
+		w.moved.Store(false)
+		if w.part != nil { // nil: there is no such partition
+			w.part.watch(w)
+		}
 	}
 	l.timers.push(op)
 	l.arm(op.deadlineMs)
@@ -82,12 +86,18 @@ func (l *loop) retryFetch(op *fetchOp) {
 	if !op.parked {
 		return // answered, perhaps reused, since it was woken
 	}
+	if len(op.parts) > wholeReadParts && !l.mayBeDue(op) {
+		return
+	}
 	if !l.readFetch(op) {
 		op.releaseRegions()
 		return
 	}
 	l.finishFetch(op)
 }
+
+// wholeReadParts is up to how many partitions a woken fetch reads all at once.
+const wholeReadParts = 8
 
 // expireFetch answers a fetch whose time is up with what there is.
 func (l *loop) expireFetch(op *fetchOp) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 )
 
 // Incremental fetch sessions (KIP-227): the broker remembers which partitions
@@ -28,17 +29,17 @@ type sessionPart struct {
 	answered      bool // has records in the answer being built
 }
 
-// fetchSession is one consumer's session. mu guards everything but id: a
-// session may be named on any connection.
+// fetchSession is one consumer's session: it may be named on any connection.
+// Its lock may be held when the cache's is taken, never the other way round.
 type fetchSession struct {
-	id   int32
-	byID bool
-	mu   struct {
+	id     int32
+	byID   bool
+	usedMs atomic.Int64 // monotonic
+	mu     struct {
 		sync.Mutex
-		epoch  int32 // of the next request
-		parts  []*sessionPart
-		index  map[sessionKey]*sessionPart
-		usedMs int64
+		epoch int32 // of the next request
+		parts []*sessionPart
+		index map[sessionKey]*sessionPart
 	}
 }
 
@@ -90,7 +91,7 @@ func (fs *fetchSessions) create(byID bool, nowMs int64) *fetchSession {
 	}
 	s.mu.epoch = 1
 	s.mu.index = map[sessionKey]*sessionPart{}
-	s.mu.usedMs = nowMs
+	s.usedMs.Store(nowMs)
 	fs.sessions[s.id] = s
 	return s
 }
@@ -101,9 +102,7 @@ func (fs *fetchSessions) evictLocked(nowMs int64) bool {
 	var oldest *fetchSession
 	var oldestMs int64
 	for _, s := range fs.sessions {
-		s.mu.Lock()
-		usedMs := s.mu.usedMs
-		s.mu.Unlock()
+		usedMs := s.usedMs.Load()
 		if oldest == nil || usedMs < oldestMs {
 			oldest, oldestMs = s, usedMs
 		}

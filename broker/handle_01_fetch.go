@@ -32,23 +32,25 @@ func init() {
 // fetchOp is one fetch from parse to answer, pooled per loop. Loop only,
 // except wake.
 type fetchOp struct {
-	loop       *loop
-	conn       *conn
-	slot       *slot
-	q          fetchRequest
-	corr       int32
-	session    *fetchSession // nil: no session
-	sessionID  int32         // to answer; 0 without a session
-	full       bool          // answer every partition, also those with nothing new
-	errorCode  int16         // for the whole request
-	parts      []fetchPart
-	waits      []fetchWait
-	deadlineMs int64
-	heapIdx    int
-	parked     bool
-	queued     bool // in loop.woken
-	posted     postFlag
-	next       *fetchOp
+	loop      *loop
+	conn      *conn
+	slot      *slot
+	q         fetchRequest
+	corr      int32
+	session   *fetchSession // nil: no session
+	sessionID int32         // to answer; 0 without a session
+	full      bool          // answer every partition, also those with nothing new
+	errorCode int16         // for the whole request
+	parts     []fetchPart
+	// availableBytes is the sum of what the partitions hold, as last seen.
+	availableBytes int64
+	waits          []fetchWait
+	deadlineMs     int64
+	heapIdx        int
+	parked         bool
+	queued         bool // in loop.woken
+	posted         postFlag
+	next           *fetchOp
 }
 
 // fetchPart is one partition of a fetch and what was read for it.
@@ -142,10 +144,10 @@ func (l *loop) openFetch(op *fetchOp, body []byte) {
 	defer s.mu.Unlock()
 	if !op.full {
 		switch {
-		case s.byID != q.byID:
-			op.errorCode = kerr.FetchSessionTopicIDError.Code
 		case s.mu.epoch != q.epoch:
 			op.errorCode = kerr.InvalidFetchSessionEpoch.Code
+		case s.byID != q.byID:
+			op.errorCode = kerr.FetchSessionTopicIDError.Code
 		}
 		if op.errorCode != 0 {
 			op.session = nil
@@ -153,7 +155,7 @@ func (l *loop) openFetch(op *fetchOp, body []byte) {
 		}
 	}
 	s.mu.epoch = nextSessionEpoch(q.epoch)
-	s.mu.usedMs = l.monoMs
+	s.usedMs.Store(l.monoMs)
 	op.sessionID = s.id
 	l.update = sessionUpdate{conn: c, session: s}
 	q.walk(body, &l.update)
@@ -185,26 +187,80 @@ func (op *fetchOp) visit(name []byte, id [16]byte, e *fetchEntry) {
 func (op *fetchOp) forget([]byte, [16]byte, int32) {}
 
 // readFetch reads every partition and reports whether the answer is due:
-// enough bytes, an error, or no wish to wait.
+// enough bytes, an error, or no wish to wait. As in Apache Kafka, fetch.min.bytes
+// is at most what the answer may hold, and partitions that do not exist do not
+// end the wait for the others.
 func (l *loop) readFetch(op *fetchOp) bool {
-	leftBytes := max(0, min(op.q.maxBytes, l.srv.opts.FetchMaxBytes))
+	leftBytes := l.fetchLimit(op)
 	minOne := true
 	var got int64
-	due := op.q.maxWaitMs <= 0 || len(op.parts) == 0
+	due, unknown := op.q.maxWaitMs <= 0, 0
+	op.availableBytes = 0
 	for i := range op.parts {
 		fp := &op.parts[i]
-		l.readPart(op, fp, min(fp.maxBytes, leftBytes), minOne)
-		if fp.code != 0 || fp.diverge {
+		maxBytes := max(0, min(fp.maxBytes, leftBytes))
+		l.readPart(op, fp, maxBytes, minOne)
+		op.availableBytes += fp.available()
+		switch {
+		case fp.unknown():
+			unknown++
+		case fp.settled():
 			due = true
-			continue
 		}
 		if n := fp.res.Region.Length; n > 0 {
-			got += n
 			minOne = false
 			leftBytes = int32(max(0, int64(leftBytes)-n))
+			got += max(n, min(fp.res.Available, int64(maxBytes)))
 		}
 	}
-	return due || got >= int64(op.q.minBytes)
+	return due || unknown == len(op.parts) || got >= l.fetchMinBytes(op)
+}
+
+// fetchLimit is what the whole answer may hold, in bytes; only a first batch
+// that is larger goes beyond.
+func (l *loop) fetchLimit(op *fetchOp) int32 {
+	return max(0, min(op.q.maxBytes, l.srv.opts.FetchMaxBytes))
+}
+
+func (l *loop) fetchMinBytes(op *fetchOp) int64 {
+	return int64(min(op.q.minBytes, l.fetchLimit(op)))
+}
+
+// mayBeDue reads again only the partitions that moved since the last look, and
+// reports whether it is worth reading all of them: a fetch of many partitions
+// that waits for many bytes is woken by every append to any.
+func (l *loop) mayBeDue(op *fetchOp) bool {
+	due := false
+	for i := range op.waits {
+		if w := &op.waits[i]; w.part == nil || !w.moved.Swap(false) {
+			continue
+		}
+		fp := &op.parts[i]
+		op.availableBytes -= fp.available()
+		l.readPart(op, fp, max(0, fp.maxBytes), true)
+		fp.res.Region.Release()
+		op.availableBytes += fp.available()
+		due = due || fp.settled()
+	}
+	return due || op.availableBytes >= l.fetchMinBytes(op)
+}
+
+// available is how many bytes of the partition an answer could hold if it held
+// no other, as of the last read.
+func (fp *fetchPart) available() int64 {
+	if fp.code != 0 || fp.diverge {
+		return 0
+	}
+	return min(fp.res.Available, int64(max(0, fp.maxBytes)))
+}
+
+// unknown reports whether there is no such partition.
+func (fp *fetchPart) unknown() bool { return fp.topic == nil || fp.topic.partition(fp.index) == nil }
+
+// settled reports whether waiting would not change what the partition
+// answers: an error, a diverged reader, or a segment read to its end.
+func (fp *fetchPart) settled() bool {
+	return fp.code != 0 || fp.diverge || fp.res.Available == storage.UnknownAvailable
 }
 
 func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool) {
@@ -468,12 +524,12 @@ func (l *loop) attachRegion(s *slot, fp *fetchPart) int64 {
 	if region.Length <= copyBelowBytes {
 		at := len(s.buf)
 		s.buf = append(s.buf, zeros[:region.Length]...)
-		if n, err := region.File.ReadAt(s.buf[at:], region.Position); err == nil || n == int(region.Length) {
+		if region.File.ReadResident(s.buf[at:], region.Position) {
 			l.stats.copiedBytes.Add(region.Length)
 			region.Release()
 			return 0
 		}
-		s.buf = s.buf[:at] // sendfile will meet the error and report it
+		s.buf = s.buf[:at] // read ahead first, or an error for sendfile to report
 	}
 	n := region.Length
 	s.addRegion(region)

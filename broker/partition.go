@@ -45,6 +45,13 @@ type fetchWait struct {
 	op    *fetchOp
 	part  *partition
 	index int // in part.mu.fetchers; -1 when not listed
+	moved atomic.Bool
+}
+
+// wake notes which partition moved and wakes the fetch; part.mu is held.
+func (w *fetchWait) wake(on *loop) {
+	w.moved.Store(true)
+	w.op.wake(on)
 }
 
 // watch lists w so that the next append wakes its fetch.
@@ -104,7 +111,7 @@ func (p *partition) moved(on *loop) {
 	}
 	p.mu.Lock()
 	for _, w := range p.mu.fetchers {
-		w.op.wake(on)
+		w.wake(on)
 	}
 	p.releaseAcksLocked(on, p.log.LogEndOffset())
 	p.mu.Unlock()
@@ -174,7 +181,7 @@ func failTask(arg any) error {
 func (p *partition) wakeAll() {
 	p.mu.Lock()
 	for _, w := range p.mu.fetchers {
-		w.op.wake(nil)
+		w.wake(nil)
 	}
 	p.mu.Unlock()
 }

@@ -138,3 +138,29 @@ func readable(fd int, position int64) (ready, supported bool, err error) {
 		}
 	}
 }
+
+// ReadResident fills p from position on if the page cache holds all of it, and
+// reports whether it did; it never waits for the disk. Where the kernel cannot
+// tell, it reads as ReadAt does. The contents of p are undefined when it
+// reports false.
+func (f *File) ReadResident(p []byte, position int64) bool {
+	if f.fd < 0 || len(p) == 0 {
+		n, err := f.reader.ReadAt(p, position)
+		return err == nil || n == len(p)
+	}
+	iov := unix.Iovec{Base: &p[0]}
+	iov.SetLen(len(p))
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(f.fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(position), 0, unix.RWF_NOWAIT)
+		switch errno {
+		case 0:
+			return int(n) == len(p)
+		case unix.EINTR:
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
+			n, err := f.reader.ReadAt(p, position)
+			return err == nil || n == len(p)
+		default:
+			return false
+		}
+	}
+}
