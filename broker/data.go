@@ -32,22 +32,10 @@ func (b *Broker) openTopics() error {
 func (b *Broker) metadataChanged(old, next *metadata.Image) {
 	b.topicMu.Lock()
 	defer b.topicMu.Unlock()
-	var deleted []group.DeletedTopic
-	for t := range old.Topics() {
-		if next.TopicByID(t.ID) == nil {
-			deleted = append(deleted, group.DeletedTopic{Name: t.Name, ID: t.ID})
-			b.dropTopic(t)
-		}
-	}
-	if len(deleted) > 0 && b.group != nil {
-		b.group.TopicsDeleted(deleted)
-	}
+	changes := metadata.Diff(old, next)
+	b.dropTopics(changes.Removed)
 	b.applyBrokerConfig(old, next)
-	for t := range next.Topics() {
-		was := old.TopicByID(t.ID)
-		if was == t {
-			continue
-		}
+	for _, t := range changes.Changed {
 		if err := b.openTopic(t); err != nil {
 			slog.Error("topic cannot be opened; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted",
 				"topic", t.Name, "error", err)
@@ -58,6 +46,21 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 				b.group.BecomeLeader(int32(i))
 			}
 		}
+	}
+}
+
+// dropTopics stops serving deleted topics and forgets their offsets.
+func (b *Broker) dropTopics(topics []*metadata.Topic) {
+	if len(topics) == 0 {
+		return
+	}
+	deleted := make([]group.DeletedTopic, len(topics))
+	for i, t := range topics {
+		deleted[i] = group.DeletedTopic{Name: t.Name, ID: t.ID}
+		b.dropTopic(t)
+	}
+	if b.group != nil {
+		b.group.TopicsDeleted(deleted)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"freshet/wire"
 )
 
 // API is one entry of the table of what this broker answers: an API key with
@@ -18,9 +20,7 @@ type API struct {
 	// exactly once, from any goroutine, now or later.
 	Handle func(b *Broker, r *Request)
 	// hot handles a request on the loop, in place. body and ch are the loop's.
-	hot func(c *conn, h *requestHeader, body []byte, ch *chunk) error
-	// flexibleFrom is the first version with tagged fields.
-	flexibleFrom int16
+	hot func(c *conn, h *wire.Header, body []byte, ch *chunk) error
 }
 
 // maxAPIKey bounds the table; Kafka's keys are below 100.
@@ -32,15 +32,6 @@ var apis [maxAPIKey + 1]*API
 func register(a API) {
 	if a.Key < 0 || a.Key > maxAPIKey || apis[a.Key] != nil {
 		panic(fmt.Sprintf("BUG: API key %d registered twice or out of range", a.Key))
-	}
-	req := kmsg.RequestForKey(a.Key)
-	a.flexibleFrom = a.Max + 1
-	for v := a.Min; v <= a.Max; v++ {
-		req.SetVersion(v)
-		if req.IsFlexible() {
-			a.flexibleFrom = v
-			break
-		}
 	}
 	apis[a.Key] = &a
 }
@@ -65,14 +56,6 @@ func APIs() []API {
 	return list
 }
 
-// requestHeader is a request header (v1 or v2) as it lies in the frame.
-type requestHeader struct {
-	key, version int16
-	corr         int32
-	clientID     []byte
-	flexible     bool
-}
-
 // keyAPIVersions is answered at any version: a client that asks with a newer
 // one learns from a version 0 answer what is supported (KIP-511).
 const keyAPIVersions = 18
@@ -80,33 +63,29 @@ const keyAPIVersions = 18
 // dispatch handles one whole frame, which lies in ch. An error closes the
 // connection, as Apache Kafka does for requests it cannot parse.
 func (c *conn) dispatch(frame []byte, ch *chunk) error {
-	r := reader{b: frame}
 	h := &c.loop.header
-	*h = requestHeader{key: r.int16(), version: r.int16(), corr: r.int32()}
-	if h.key < 0 || h.key > maxAPIKey || apis[h.key] == nil {
-		return fmt.Errorf("%w: API key %d is not supported", errMalformed, h.key)
+	var err error
+	if *h, err = wire.PeekHeader(frame); err != nil {
+		return err
 	}
-	api := apis[h.key]
-	unsupported := h.version < api.Min || h.version > api.Max
-	if unsupported && h.key != keyAPIVersions {
-		return fmt.Errorf("%w: API key %d version %d is not supported, versions %d to %d are",
-			errMalformed, h.key, h.version, api.Min, api.Max)
+	if h.Key < 0 || h.Key > maxAPIKey || apis[h.Key] == nil {
+		return fmt.Errorf("%w: API key %d is not supported", errMalformed, h.Key)
 	}
-	if unsupported {
+	api := apis[h.Key]
+	if h.Version < api.Min || h.Version > api.Max {
+		if h.Key != keyAPIVersions {
+			return fmt.Errorf("%w: API key %d version %d is not supported, versions %d to %d are",
+				errMalformed, h.Key, h.Version, api.Min, api.Max)
+		}
 		return c.enqueueCold(api, h, nil)
 	}
-	h.clientID = r.string(false)
-	if h.version >= api.flexibleFrom {
-		h.flexible = true
-		r.tags()
-	}
-	if r.bad {
-		return fmt.Errorf("%w: header of API key %d version %d is truncated", errMalformed, h.key, h.version)
+	if *h, err = wire.RequestHeader(frame); err != nil {
+		return err
 	}
 	if api.hot != nil {
-		return api.hot(c, h, frame[r.pos:], ch)
+		return api.hot(c, h, frame[h.BodyAt:], ch)
 	}
-	return c.enqueueCold(api, h, frame[r.pos:])
+	return c.enqueueCold(api, h, frame[h.BodyAt:])
 }
 
 // Request is one request for a handler on the worker pool.
@@ -132,17 +111,17 @@ type Request struct {
 // enqueueCold hands a request to the workers. The connection is muted until
 // it is answered: Apache Kafka handles one request of a connection at a time,
 // and clients rely on that order.
-func (c *conn) enqueueCold(api *API, h *requestHeader, body []byte) error {
+func (c *conn) enqueueCold(api *API, h *wire.Header, body []byte) error {
 	l := c.loop
 	r := &Request{
-		Key: h.key, Version: h.version, CorrelationID: h.corr,
-		ClientID: string(h.clientID), ClientHost: "/" + c.remote.Addr().Unmap().String(), Listener: c.listener,
+		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID,
+		ClientID: string(h.ClientID), ClientHost: "/" + c.remote.Addr().Unmap().String(), Listener: c.listener,
 		conn: c, api: api, raw: append([]byte(nil), body...),
 	}
-	if h.version < api.Min || h.version > api.Max {
+	if h.Version < api.Min || h.Version > api.Max {
 		r.Unsupported, r.Version = true, 0
 	}
-	l.srv.coldRequests[h.key].Add(1)
+	l.srv.coldRequests[h.Key].Add(1)
 	l.turn.end()
 	r.slot = c.newSlot()
 	r.slot.wait(1)
@@ -181,7 +160,7 @@ func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
 	out := make([]byte, 4, 256)
 	out = appendInt32(out, r.CorrelationID)
-	if resp.IsFlexible() && r.Key != keyAPIVersions {
+	if wire.HasResponseTags(r.Key, r.Version) {
 		out = append(out, 0)
 	}
 	out = resp.AppendTo(out)

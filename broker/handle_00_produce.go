@@ -8,6 +8,7 @@ import (
 
 	"freshet/record"
 	"freshet/storage"
+	"freshet/wire"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -44,16 +45,16 @@ type produceRequest struct {
 	acks          int16
 }
 
-func handleProduce(c *conn, h *requestHeader, body []byte, ch *chunk) error {
-	q := produceRequest{version: h.version, flexible: h.version >= 9, byID: h.version >= 13}
+func handleProduce(c *conn, h *wire.Header, body []byte, ch *chunk) error {
+	q := produceRequest{version: h.Version, flexible: h.Version >= 9, byID: h.Version >= 13}
 	if !checkProduce(body, &q) {
-		return fmt.Errorf("%w: Produce version %d", errMalformed, h.version)
+		return fmt.Errorf("%w: Produce version %d", errMalformed, h.Version)
 	}
 	c.loop.stats.produceRequests.Add(1)
 	s := c.openTurnSlot()
 	start := len(s.buf)
 	s.buf = append(s.buf, 0, 0, 0, 0)
-	s.buf = appendInt32(s.buf, h.corr)
+	s.buf = appendInt32(s.buf, h.CorrelationID)
 	if q.flexible {
 		s.buf = append(s.buf, 0)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"freshet/storage"
+	"freshet/wire"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -91,16 +92,16 @@ func (l *loop) freeFetch(op *fetchOp) {
 	l.fetches.free = op
 }
 
-func handleFetch(c *conn, h *requestHeader, body []byte, _ *chunk) error {
+func handleFetch(c *conn, h *wire.Header, body []byte, _ *chunk) error {
 	l := c.loop
 	l.turn.end()
 	op := l.newFetch(c)
-	if !parseFetch(body, h.version, &op.q) {
+	if !parseFetch(body, h.Version, &op.q) {
 		l.freeFetch(op)
-		return fmt.Errorf("%w: Fetch version %d", errMalformed, h.version)
+		return fmt.Errorf("%w: Fetch version %d", errMalformed, h.Version)
 	}
 	l.stats.fetchRequests.Add(1)
-	op.corr = h.corr
+	op.corr = h.CorrelationID
 	op.slot = c.newSlot()
 	op.slot.wait(1)
 	l.openFetch(op, body)

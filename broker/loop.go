@@ -18,6 +18,7 @@ import (
 	"freshet/iouring"
 	"freshet/record"
 	"freshet/storage"
+	"freshet/wire"
 	"freshet/zerocopy"
 )
 
@@ -60,7 +61,7 @@ type loop struct {
 	diskFree  []uint64
 
 	// Scratch of the request being handled.
-	header         requestHeader
+	header         wire.Header
 	validate       record.ValidateOptions
 	append         storage.AppendRequest
 	reservation    storage.Reservation

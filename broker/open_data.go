@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"freshet/config"
 	"freshet/metadata"
@@ -25,7 +26,14 @@ func (b *Broker) openData() error {
 	if err != nil {
 		return err
 	}
-	clusterID = b.meta.Image().ClusterID
+	img := b.meta.Image()
+	clusterID = img.ClusterID
+	// What AlterConfigs set before the restart lies above the static values.
+	if cfg, err = cfg.WithDynamic(img.BrokerConfigs[strconv.Itoa(int(cfg.NodeID))], img.BrokerConfigs[""]); err != nil {
+		_ = b.meta.Close()
+		return fmt.Errorf("the dynamic configuration kept in the metadata does not fit this version: %w", err)
+	}
+	b.cfg.Store(cfg)
 	for _, dir := range cfg.LogDirs {
 		if _, err := storage.FormatLogDir(vfs.OS{}, dir, clusterID, cfg.NodeID); err != nil {
 			_ = b.meta.Close()
@@ -142,24 +150,9 @@ func (b *Broker) register() error {
 		self.Dirs = append(self.Dirs, metadata.UUID(d.DirectoryID))
 	}
 	_, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		if have := img.Broker(self.ID); have != nil && have.Rack == self.Rack && equalDirs(have.Dirs, self.Dirs) && !have.Fenced {
-			return nil, nil
-		}
-		return []metadata.Record{&metadata.BrokerRecord{Broker: self}}, nil
+		return b.controller().RegisterBroker(img, self), nil
 	})
 	return err
-}
-
-func equalDirs(a, b []metadata.UUID) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // setStraysAside renames the partitions that the metadata does not know: they
