@@ -32,8 +32,11 @@ const (
 	crashMaxLoadMs = 300
 
 	// What each producer sends in one pace interval at most: the history of a run has to fit memory.
-	crashPaceRecords    = 500
-	crashPaceIntervalMs = 50
+	// Before each kill the pace is off for up to crashMaxRushMs, so that the kill meets a broker with
+	// writes in its hands and not one that waits.
+	crashPaceRecords    = 50
+	crashPaceIntervalMs = 5
+	crashMaxRushMs      = 40
 )
 
 // crashKills is FRESHET_CRASH_KILLS, 50 by default.
@@ -94,6 +97,7 @@ type crashRun struct {
 	stop      chan struct{} // closed when no further writes are to begin
 	producers sync.WaitGroup
 	clients   []*kgo.Client
+	rush      atomic.Bool  // producers send without pause
 	dataLoss  atomic.Int64 // times an idempotent client was told that its state is unknown
 
 	tail    []history.Read // what the following reader saw; valid after followed is closed
@@ -119,7 +123,10 @@ func runCrash(t *testing.T, name string, kills int, overrides map[string]string)
 			func() bool { return r.history.Acked() >= before+crashMinAcked })
 		meta.change()
 		<-time.After(time.Duration(random.Intn(crashMaxLoadMs)) * time.Millisecond)
+		r.rush.Store(true)
+		<-time.After(time.Duration(5+random.Intn(crashMaxRushMs-5)) * time.Millisecond)
 		b.kill()
+		r.rush.Store(false)
 		b.restart(t)
 		meta.verify()
 		if kill%10 == 0 || kill == kills {
@@ -213,7 +220,7 @@ func (r *crashRun) produce(c *kgo.Client, number int32) {
 	pace := time.NewTicker(crashPaceIntervalMs * time.Millisecond)
 	defer pace.Stop()
 	for sent := 0; ; sent++ {
-		if sent%crashPaceRecords == 0 {
+		if sent%crashPaceRecords == 0 && !r.rush.Load() {
 			select {
 			case <-r.stop:
 				return

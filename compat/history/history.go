@@ -132,8 +132,7 @@ func (h *History) Check(full []Read, more ...[]Read) Report {
 	defer h.mu.Unlock()
 	var report Report
 	at := h.oneValueEach(&report, full, more)
-	places := h.places(&report, at)
-	h.allRead(&report, places)
+	h.allRead(&report, h.places(&report, at))
 	h.inOrder(&report, full)
 	h.inRealTime(&report)
 	return report
@@ -170,13 +169,32 @@ func (h *History) oneValueEach(report *Report, full []Read, more [][]Read) map[s
 	return at
 }
 
-// places lists the offsets of each write. A write that nobody made, or that stands in another partition
+// places says where the writes stand: the first offset found for each by producer and counter, absent
+// where there is none, and the further ones of those that stand more than once.
+type places struct {
+	first   [][]int64
+	further map[ID][]int64
+}
+
+const absent = -1
+
+func (p places) offsets(id ID) []int64 {
+	first := p.first[id.Producer][id.Counter]
+	if first == absent {
+		return nil
+	}
+	return append([]int64{first}, p.further[id]...)
+}
+
+// places finds the offsets of each write. A write that nobody made, or that stands in another partition
 // than it was sent to, is a violation.
-func (h *History) places(report *Report, at map[slot]ID) map[ID][]int64 {
-	places := make(map[ID][]int64, len(at))
+func (h *History) places(report *Report, at map[slot]ID) places {
+	p := places{first: make([][]int64, len(h.producers)), further: map[ID][]int64{}}
+	for i := range h.producers {
+		p.first[i] = slices.Repeat([]int64{absent}, len(h.producers[i].writes))
+	}
 	for s, id := range at {
-		if int(id.Producer) >= len(h.producers) || id.Counter >= int64(len(h.producers[id.Producer].writes)) ||
-			id.Producer < 0 || id.Counter < 0 {
+		if id.Producer < 0 || int(id.Producer) >= len(h.producers) || id.Counter < 0 || id.Counter >= int64(len(h.producers[id.Producer].writes)) {
 			report.violate("(a) partition %d offset %d holds %v, which nobody wrote", s.partition, s.offset, id)
 			continue
 		}
@@ -184,17 +202,21 @@ func (h *History) places(report *Report, at map[slot]ID) map[ID][]int64 {
 			report.violate("(a) %v was sent to partition %d and stands in partition %d", id, w.partition, s.partition)
 			continue
 		}
-		places[id] = append(places[id], s.offset)
+		if first := &p.first[id.Producer][id.Counter]; *first == absent {
+			*first = s.offset
+		} else {
+			p.further[id] = append(p.further[id], s.offset)
+		}
 	}
-	return places
+	return p
 }
 
 // allRead is (b) and (c).
-func (h *History) allRead(report *Report, places map[ID][]int64) {
+func (h *History) allRead(report *Report, at places) {
 	for p := range h.producers {
 		for c, w := range h.producers[p].writes {
 			id := ID{Producer: int32(p), Counter: int64(c)}
-			offsets := places[id]
+			offsets := at.offsets(id)
 			if len(offsets) > 1 {
 				if h.producers[p].idempotent {
 					report.violate("(b) %v of an idempotent producer stands at %d offsets of partition %d: %v",
