@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // TestQuickstart follows the Apache Kafka quickstart with the links in bin/, word by word: topic, describe,
@@ -132,11 +134,20 @@ func consoleKeyed(t *testing.T, b *broker, sets []toolset) {
 	}
 	consumer := sets[len(sets)-1]
 	home := map[string]int{} // both producers have to agree on the partition of a key
+	admin := kadm.NewClient(newClient(t, b))
 	for _, producer := range sets {
+		ends, err := admin.ListEndOffsets(testContext(t), "flights-keyed-"+producer.client)
+		if err != nil || ends.Error() != nil {
+			t.Fatalf("end offsets: %v %v", err, ends.Error())
+		}
 		got := map[string]string{}
 		for partition := range 6 {
+			end, _ := ends.Lookup("flights-keyed-"+producer.client, int32(partition))
+			if end.Offset == 0 {
+				continue
+			}
 			out := consumer.run(t, "kafka-console-consumer", "--bootstrap-server", b.addr, "--topic", "flights-keyed-"+producer.client,
-				"--partition", fmt.Sprint(partition), "--offset", "earliest", "--timeout-ms", "3000", "--formatter-property", "print.key=true",
+				"--partition", fmt.Sprint(partition), "--offset", "earliest", "--max-messages", fmt.Sprint(end.Offset), "--timeout-ms", "30000", "--formatter-property", "print.key=true",
 				"--formatter-property", "key.separator=|")
 			for _, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
 				key, flight, _ := strings.Cut(line, "|")

@@ -187,7 +187,7 @@ final class ConsumeCases {
         ProduceCases.createTopic(env, "java-long-poll", 1, Map.of());
         TopicPartition tp = new TopicPartition("java-long-poll", 0);
         Properties p = env.consumerProperties();
-        p.put("fetch.max.wait.ms", "6000");
+        p.put("fetch.max.wait.ms", "4000");
         p.put("fetch.min.bytes", "1");
         try (Producer<byte[], byte[]> producer = new KafkaProducer<>(env.producerProperties());
              Consumer<byte[], byte[]> consumer = new KafkaConsumer<>(p)) {
@@ -196,11 +196,11 @@ final class ConsumeCases {
             long start = System.nanoTime();
             producer.send(new ProducerRecord<>("java-long-poll", ProduceCases.bytes("wake"))).get();
             List<String> got = new ArrayList<>();
-            Check.eventually(5_000, "the record", () -> {
+            Check.eventually(3_500, "the record", () -> {
                 consumer.poll(Duration.ofMillis(1000)).forEach(r -> got.add(new String(r.value(), StandardCharsets.UTF_8)));
                 return !got.isEmpty();
             });
-            return "woken after " + (System.nanoTime() - start) / 1_000_000 + " ms of a 6000 ms wait";
+            return "woken after " + (System.nanoTime() - start) / 1_000_000 + " ms of a 4000 ms wait";
         }
     }
 }
