@@ -22,10 +22,12 @@ const (
 // chunkPool keeps one loop's free chunks by power-of-two size.
 type chunkPool struct {
 	free [maxChunkBits + 1][]*chunk
+	out  int // chunks with references
 }
 
 // get returns a chunk of at least size bytes with one reference.
 func (p *chunkPool) get(size int) *chunk {
+	p.out++
 	class := max(minChunkBits, bits.Len(uint(size-1)))
 	if class <= maxChunkBits {
 		if list := p.free[class]; len(list) > 0 {
@@ -47,6 +49,7 @@ func (p *chunkPool) put(c *chunk) {
 	if c.refs < 0 {
 		panic("BUG: chunk released more often than acquired")
 	}
+	p.out--
 	class := bits.Len(uint(len(c.buf) - 1))
 	if class <= maxChunkBits && (len(p.free[class])+1)<<class <= max(poolBytesPerClass, 1<<class) {
 		p.free[class] = append(p.free[class], c)

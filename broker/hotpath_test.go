@@ -23,6 +23,7 @@ type loopHarness struct {
 	conn   *conn
 	client int
 	in     []byte
+	inLen  int // bytes in in: an answer, and what came with it
 }
 
 func newLoopHarness(t testing.TB, engine string) *loopHarness {
@@ -90,7 +91,9 @@ func (h *loopHarness) exchange(frame []byte) []byte {
 		h.t.Fatal(err)
 	}
 	h.poke()
-	return h.answer()
+	answer := h.answer()
+	h.inLen = 0
+	return answer
 }
 
 // poke lets the loop see what the client sent.
@@ -100,11 +103,14 @@ func (h *loopHarness) poke() {
 	h.loop.settle()
 }
 
-// answer reads one whole answer, reaping completions while it must wait.
+// answer reads one whole answer, reaping completions while it must wait. It
+// stays the first until takeFirst.
 func (h *loopHarness) answer() []byte {
-	n := 0
-	for n < 4 || n < 4+int(binary.BigEndian.Uint32(h.in)) {
-		m, err := unix.Read(h.client, h.in[n:])
+	for h.inLen < 4 || h.inLen < 4+int(binary.BigEndian.Uint32(h.in)) {
+		if h.inLen >= 4 && len(h.in) < 4+int(binary.BigEndian.Uint32(h.in)) {
+			h.in = append(h.in, make([]byte, int(binary.BigEndian.Uint32(h.in)))...)
+		}
+		m, err := unix.Read(h.client, h.in[h.inLen:])
 		if err == unix.EAGAIN {
 			h.loop.engine.Flush()
 			h.loop.engine.Reap()
@@ -112,14 +118,23 @@ func (h *loopHarness) answer() []byte {
 				h.loop.unblock(h.conn)
 			}
 			h.loop.settle()
+			if !h.conn.paused && !h.conn.closed {
+				h.poke()
+			}
 			continue
 		}
 		if err != nil || m == 0 {
 			h.t.Fatalf("connection ended: %d, %v", m, err)
 		}
-		n += m
+		h.inLen += m
 	}
-	return h.in[:n]
+	return h.in[:4+int(binary.BigEndian.Uint32(h.in))]
+}
+
+// takeFirst drops the answer that answer returned.
+func (h *loopHarness) takeFirst() {
+	n := 4 + int(binary.BigEndian.Uint32(h.in))
+	h.inLen = copy(h.in, h.in[n:h.inLen])
 }
 
 func frameOf(req kmsg.Request, corr int32) []byte {
