@@ -25,6 +25,10 @@ type Broker struct {
 	group *group.Coordinator
 	admin *adminServer
 
+	// opened is set once the topics of the metadata have been opened; what
+	// comes after is new. Guarded by topicMu, or the start.
+	opened bool
+
 	// topicMu serializes changes to what this broker hosts: topics opened,
 	// extended, reconfigured and dropped.
 	topicMu sync.Mutex

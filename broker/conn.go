@@ -44,8 +44,9 @@ type conn struct {
 	closed     bool
 	closing    error // refused: closed once the answers due have been sent
 
-	parked *fetchOp // long poll in progress
-	cold   *Request // request on the worker pool
+	parked  *fetchOp // long poll in progress
+	cold    *Request // request on the worker pool
+	looking *fetchOp // fetch whose offsets a worker looks up
 
 	lastTopic   *topic        // most recent topic by name or id
 	session     *fetchSession // most recent fetch session
@@ -328,6 +329,9 @@ func (l *loop) closeConn(c *conn, _ error) {
 	c.dropAsm()
 	if c.parked != nil {
 		l.dropFetch(c.parked)
+	}
+	if c.looking != nil {
+		c.looking.abandoned = true // its slot is freed when the worker is done
 	}
 	for s := c.head; s != nil; {
 		next := s.next

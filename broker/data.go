@@ -22,6 +22,7 @@ func (b *Broker) openTopics() error {
 			return err
 		}
 	}
+	b.opened = true
 	b.meta.Watch(b.metadataChanged)
 	return nil
 }
@@ -116,6 +117,11 @@ func (b *Broker) openTopic(t *metadata.Topic) error {
 		grown := make([]*partition, len(t.Partitions))
 		copy(grown, parts)
 		for i := len(parts); i < len(t.Partitions); i++ {
+			if b.mayBeOffline(t.Name, int32(i)) {
+				slog.Error("partition is not in any online log directory while one is offline; it stays offline, because its records may be there",
+					"topic", t.Name, "partition", i, "offline", b.offlineDirs())
+				continue
+			}
 			p, err := b.openPartition(have, int32(i), t, logConfig, topicConfig.MinInsyncReplicas)
 			if err != nil {
 				return err
@@ -129,6 +135,13 @@ func (b *Broker) openTopic(t *metadata.Topic) error {
 	}
 	b.net.topics.put(have)
 	return nil
+}
+
+// mayBeOffline reports whether a partition that the metadata had before this
+// start has no log here while a directory is offline: then its log may lie
+// there, and an empty one must not take its place.
+func (b *Broker) mayBeOffline(name string, index int32) bool {
+	return !b.opened && b.logs.Get(storage.TopicPartition{Topic: name, Partition: index}) == nil && len(b.offlineDirs()) > 0
 }
 
 func (b *Broker) openPartition(t *topic, index int32, meta *metadata.Topic, cfg storage.LogConfig, minInsync int32) (*partition, error) {
@@ -163,7 +176,7 @@ func (b *Broker) configure(have *topic, t *metadata.Topic) error {
 	})
 	logConfig := b.logConfig(&c)
 	var errs []error
-	for _, p := range *have.parts.Load() {
+	for _, p := range have.hosted() {
 		p.SetMinInsync(c.MinInsyncReplicas)
 		errs = append(errs, p.log.UpdateConfig(logConfig))
 	}
@@ -195,7 +208,7 @@ func (b *Broker) dropTopic(t *metadata.Topic) {
 		return
 	}
 	b.net.topics.remove(have)
-	for _, p := range *have.parts.Load() {
+	for _, p := range have.hosted() {
 		if err := b.logs.Delete(storage.TopicPartition{Topic: t.Name, Partition: p.index}); err != nil {
 			slog.Error("partition of a deleted topic cannot be removed", "topic", t.Name, "partition", p.index, "error", err)
 		}

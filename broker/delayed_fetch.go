@@ -1,6 +1,10 @@
 package broker
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"freshet/storage"
+)
 
 // postFlag is set while a wake-up of a parked fetch is on its way from
 // another goroutine.
@@ -126,4 +130,55 @@ func (op *fetchOp) releaseRegions() {
 	for i := range op.parts {
 		op.parts[i].res.Region.Release()
 	}
+}
+
+// lookUpFetch has a worker find the places of op's cold offsets, because that
+// may wait for the disk; the loop and other connections go on. op rests until
+// lookedUpTask.
+func (l *loop) lookUpFetch(op *fetchOp) error {
+	op.releaseRegions()
+	op.cold = false
+	op.conn.looking, op.conn.muted = op, true
+	if !l.srv.workers.submit(op) {
+		return errStopping
+	}
+	return nil
+}
+
+// serve brings index entries and batch headers into the page cache, on a
+// worker. The loop reads them again from there, and meets any error itself.
+func (op *fetchOp) serve(*Broker) {
+	var res storage.ReadResult
+	for i := range op.parts {
+		fp := &op.parts[i]
+		if !fp.lookUp {
+			continue
+		}
+		fp.lookUp = false
+		if err := fp.part.log.Read(fp.offset, max(0, fp.maxBytes), fp.part.HighWatermark(), true, &res); err == nil {
+			res.Region.Release()
+		}
+	}
+	op.loop.post(lookedUpTask, op)
+}
+
+// lookedUpTask goes on with a fetch whose offsets have been looked up.
+func lookedUpTask(arg any) error {
+	op := arg.(*fetchOp)
+	l, c := op.loop, op.conn
+	l.tickClock()
+	if op.abandoned {
+		s := op.slot
+		l.freeFetch(op)
+		s.done(l)
+		return nil
+	}
+	c.looking = nil
+	op.lookedUp = true
+	if l.readFetch(op) || !l.parkFetch(op) {
+		l.answerFetch(op)
+		l.maybeUnmute(c)
+	}
+	l.settle()
+	return nil
 }

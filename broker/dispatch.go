@@ -209,7 +209,7 @@ func putSize(b []byte) {
 
 // maybeUnmute reads on from c if nothing holds it any more.
 func (l *loop) maybeUnmute(c *conn) {
-	if c.muted && c.cold == nil && c.parked == nil && c.closing == nil && !c.closed && !c.blocked &&
+	if c.muted && c.cold == nil && c.looking == nil && c.parked == nil && c.closing == nil && !c.closed && !c.blocked &&
 		c.slots <= maxSlots/2 && c.queued <= maxQueuedBytes/2 {
 		l.unmute(c)
 	}

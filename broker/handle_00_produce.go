@@ -173,8 +173,9 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	l := c.loop
 	p := t.partition(index)
 	if p == nil {
-		s.appendProduceError(q, index, kerr.UnknownTopicOrPartition.Code, nil)
-		return kerr.UnknownTopicOrPartition.Code
+		code := t.absent(index)
+		s.appendProduceError(q, index, code, nil)
+		return code
 	}
 	cfg := t.settings.Load()
 	if code := l.refuseProduce(q, t, cfg, batch); code != 0 {

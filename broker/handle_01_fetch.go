@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"freshet/storage"
+	"freshet/vfs"
 	"freshet/wire"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -49,6 +50,9 @@ type fetchOp struct {
 	deadlineMs     int64
 	heapIdx        int
 	parked         bool
+	cold           bool // index entries or batch headers must come from the disk
+	lookedUp       bool // a worker has brought them in
+	abandoned      bool // the connection closed while a worker looked
 	queued         bool // in loop.woken
 	posted         postFlag
 	next           *fetchOp
@@ -63,6 +67,7 @@ type fetchPart struct {
 	id      [16]byte
 	sess    *sessionPart
 	code    int16
+	lookUp  bool // the place of its offset is to be looked up on a worker
 	diverge bool
 	// divEpoch and divOffset tell a diverged reader where to truncate to.
 	divEpoch  int32
@@ -109,7 +114,11 @@ func handleFetch(c *conn, h *wire.Header, body []byte, _ *chunk) error {
 		l.answerFetch(op)
 		return nil
 	}
-	if l.readFetch(op) || !l.parkFetch(op) {
+	due := l.readFetch(op)
+	if op.cold {
+		return l.lookUpFetch(op)
+	}
+	if due || !l.parkFetch(op) {
 		l.answerFetch(op)
 	}
 	return nil
@@ -256,7 +265,9 @@ func (fp *fetchPart) available() int64 {
 }
 
 // unknown reports whether there is no such partition.
-func (fp *fetchPart) unknown() bool { return fp.topic == nil || fp.topic.partition(fp.index) == nil }
+func (fp *fetchPart) unknown() bool {
+	return fp.topic == nil || fp.topic.partition(fp.index) == nil && fp.code != kerr.KafkaStorageError.Code
+}
 
 // settled reports whether waiting would not change what the partition
 // answers: an error, a diverged reader, or a segment read to its end.
@@ -288,7 +299,16 @@ func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool)
 	if op.q.replicaID == replicaDebug {
 		upTo = p.log.LogEndOffset()
 	}
-	if err := p.log.Read(fp.offset, maxBytes, upTo, minOne, &fp.res); err != nil {
+	err := p.log.ReadCached(fp.offset, maxBytes, upTo, minOne, &fp.res)
+	if errors.Is(err, vfs.ErrWouldBlock) {
+		if !op.lookedUp {
+			op.cold, fp.lookUp = true, true
+			return
+		}
+		// What a worker brought in has left the page cache again.
+		err = p.log.Read(fp.offset, maxBytes, upTo, minOne, &fp.res)
+	}
+	if err != nil {
 		fp.code = fetchErrorCode(err)
 		if fp.code == kerr.KafkaStorageError.Code {
 			slog.Error("read failed", "topic", p.topic.name, "partition", p.index, "offset", fp.offset, "error", err)
@@ -321,7 +341,10 @@ func (l *loop) fetchable(op *fetchOp, fp *fetchPart) (*partition, int16) {
 		return nil, kerr.UnknownTopicOrPartition.Code
 	}
 	p := fp.topic.partition(fp.index)
-	if p == nil || p.deleted.Load() {
+	if p == nil {
+		return nil, fp.topic.absent(fp.index)
+	}
+	if p.deleted.Load() {
 		return nil, kerr.UnknownTopicOrPartition.Code
 	}
 	if op.q.replicaID >= 0 {

@@ -101,7 +101,8 @@ func partitionDirs(dir string) ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if _, err := storage.ParseTopicPartition(e.Name()); e.IsDir() && err == nil {
+		tp, err := storage.ParseTopicPartition(e.Name())
+		if e.IsDir() && err == nil && tp.Topic != "__cluster_metadata" { // Apache Kafka's, not a topic
 			found = append(found, filepath.Join(dir, e.Name()))
 		}
 	}

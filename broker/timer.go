@@ -127,7 +127,7 @@ func (l *loop) sweep() {
 		if c == nil || c.closed {
 			continue
 		}
-		if idleMs > 0 && l.monoMs-c.lastMs > idleMs && c.parked == nil && c.cold == nil {
+		if idleMs > 0 && l.monoMs-c.lastMs > idleMs && c.parked == nil && c.cold == nil && c.looking == nil {
 			l.closeConn(c, errIdle)
 			continue
 		}

@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"iter"
 	"sync"
 	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"freshet/record"
 )
@@ -14,7 +17,8 @@ type topic struct {
 	internal bool
 	deleted  atomic.Bool
 	settings atomic.Pointer[topicSettings]
-	// parts is replaced, never changed, when partitions are added.
+	// parts is replaced, never changed, when partitions are added. A partition
+	// whose log directory is offline since the start is nil.
 	parts atomic.Pointer[[]*partition]
 }
 
@@ -28,6 +32,26 @@ type topicSettings struct {
 	codec             record.Codec // what it is then
 	timestampBeforeMs int64        // message.timestamp.before.max.ms
 	timestampAfterMs  int64        // message.timestamp.after.max.ms
+}
+
+// hosted yields the partitions that have a log.
+func (t *topic) hosted() iter.Seq2[int, *partition] {
+	return func(yield func(int, *partition) bool) {
+		for i, p := range *t.parts.Load() {
+			if p != nil && !yield(i, p) {
+				return
+			}
+		}
+	}
+}
+
+// absent is the error for a partition that partition did not find: there is
+// no such one, or its log directory is offline.
+func (t *topic) absent(i int32) int16 {
+	if i >= 0 && int(i) < len(*t.parts.Load()) {
+		return kerr.KafkaStorageError.Code
+	}
+	return kerr.UnknownTopicOrPartition.Code
 }
 
 // partition returns partition i, or nil.
@@ -81,7 +105,7 @@ func (tt *topicTable) remove(t *topic) {
 	delete(tt.byID, t.id)
 	tt.mu.Unlock()
 	t.deleted.Store(true)
-	for _, p := range *t.parts.Load() {
+	for _, p := range t.hosted() {
 		p.deleted.Store(true)
 		p.wakeAll()
 	}

@@ -6,6 +6,9 @@ import (
 	"sync"
 )
 
+// job is what a worker does: a request, or a fetch's cold lookup.
+type job interface{ serve(b *Broker) }
+
 // workers are the goroutines (num.io.threads) that run every handler but
 // Produce and Fetch. The queue holds at most one request per connection,
 // because a connection is muted until its request is answered; so it is
@@ -13,7 +16,7 @@ import (
 type workers struct {
 	mu struct {
 		sync.Mutex
-		queue  []*Request
+		queue  []job
 		head   int
 		closed bool
 	}
@@ -37,7 +40,7 @@ func newWorkers(b *Broker, n int) *workers {
 }
 
 // submit queues r; it reports false only when the broker is stopping.
-func (w *workers) submit(r *Request) bool {
+func (w *workers) submit(r job) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.mu.closed {
@@ -54,7 +57,7 @@ func (w *workers) submit(r *Request) bool {
 }
 
 // next waits for a request; nil means that the workers are closed.
-func (w *workers) next() *Request {
+func (w *workers) next() job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.mu.head == len(w.mu.queue) {
