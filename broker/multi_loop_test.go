@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -141,6 +142,7 @@ func TestHighWatermarkOnlyForward(t *testing.T) {
 		case <-stop:
 			running = false
 		default:
+			runtime.Gosched() // with one processor the loops need it
 		}
 		hw := p.HighWatermark()
 		if hw < last {
