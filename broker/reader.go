@@ -82,53 +82,45 @@ func (r *reader) compactLen() int {
 	return int(n) - 1
 }
 
-// string reads a string of either encoding; null and empty give nil.
-func (r *reader) string(flexible bool) []byte {
+// length reads the length of a string (size 2) or of bytes or an array
+// (size 4) in either encoding; -1 is null.
+func (r *reader) length(flexible bool, size int) int {
 	n := 0
-	if flexible {
+	switch {
+	case flexible:
 		n = r.compactLen()
-	} else {
+	case size == 2:
 		n = int(r.int16())
-	}
-	if n <= 0 {
-		if n < -1 {
-			r.bad = true
-		}
-		return nil
-	}
-	return r.take(n)
-}
-
-// nullableString also reports whether the string was null.
-func (r *reader) nullableString(flexible bool) (s []byte, null bool) {
-	n := 0
-	if flexible {
-		n = r.compactLen()
-	} else {
-		n = int(r.int16())
+	default:
+		n = int(r.int32())
 	}
 	if n < -1 {
 		r.bad = true
+		return -1
 	}
+	return n
+}
+
+// nullableString reads a string of either encoding.
+func (r *reader) nullableString(flexible bool) (s []byte, null bool) {
+	n := r.length(flexible, 2)
 	if n < 0 {
 		return nil, true
 	}
 	return r.take(n), false
 }
 
+// string is nullableString for fields where null means empty.
+func (r *reader) string(flexible bool) []byte {
+	s, _ := r.nullableString(flexible)
+	return s
+}
+
 // bytes reads nullable bytes of either encoding; null gives nil, empty gives
 // a non-nil empty slice.
 func (r *reader) bytes(flexible bool) []byte {
-	n := 0
-	if flexible {
-		n = r.compactLen()
-	} else {
-		n = int(r.int32())
-	}
+	n := r.length(flexible, 4)
 	if n < 0 {
-		if n < -1 {
-			r.bad = true
-		}
 		return nil
 	}
 	return r.take(n)
@@ -137,16 +129,8 @@ func (r *reader) bytes(flexible bool) []byte {
 // array reads an array length of either encoding. null gives 0. A length that
 // the remaining bytes cannot hold at minSize bytes an element is bad.
 func (r *reader) array(flexible bool, minSize int) int {
-	n := 0
-	if flexible {
-		n = r.compactLen()
-	} else {
-		n = int(r.int32())
-	}
+	n := r.length(flexible, 4)
 	if n < 0 {
-		if n < -1 {
-			r.bad = true
-		}
 		return 0
 	}
 	if n > r.left()/minSize {
