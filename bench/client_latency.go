@@ -60,8 +60,8 @@ func (r *clientRun) measureEndToEnd(ctx context.Context) (Run, runRecorders, err
 		}
 	}
 	counter.reset()
-	recorder := NewRecorder()
-	m, err := startMeter(r.target)
+	recorder := newTimedRecorder()
+	m, err := startMeter(r.target, r.done.Load)
 	if err != nil {
 		return Run{}, runRecorders{}, err
 	}
@@ -70,7 +70,7 @@ func (r *clientRun) measureEndToEnd(ctx context.Context) (Run, runRecorders, err
 		if latency, err = round(i); err != nil {
 			break
 		}
-		recorder.Record(latency)
+		recorder.RecordAt(time.Since(m.start)-latency, latency)
 		r.done.Add(1)
 	}
 	run, meterErr := m.stop()
@@ -106,7 +106,7 @@ func (r *clientRun) measureOpenLoop(ctx context.Context) (Run, runRecorders, err
 		return Run{}, runRecorders{}, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target)
+	m, err := startMeter(r.target, r.done.Load)
 	if err != nil {
 		return Run{}, runRecorders{}, err
 	}
@@ -126,7 +126,7 @@ func (r *clientRun) measureOpenLoop(ctx context.Context) (Run, runRecorders, err
 func (r *clientRun) runSchedule(ctx context.Context, schedule Schedule, producer, consumer *kgo.Client, done *atomic.Int64) (runRecorders, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	recorders := runRecorders{latency: NewRecorder(), ack: NewRecorder()}
+	recorders := runRecorders{latency: newTimedRecorder(), ack: newTimedRecorder()}
 	clock := wallClock{start: time.Now()}
 	var acked atomic.Int64
 	// Promises of one client run one after the other, so the recorder has one
@@ -136,7 +136,8 @@ func (r *clientRun) runSchedule(ctx context.Context, schedule Schedule, producer
 			cancel(fmt.Errorf("a record was not acknowledged: %w", err))
 			return
 		}
-		recorders.ack.Record(clock.Since() - dueTime(rec.Value))
+		due := dueTime(rec.Value)
+		recorders.ack.RecordAt(due, clock.Since()-due)
 		acked.Add(1)
 	}
 	err := inParallel(2, func(i int) error {
@@ -175,7 +176,7 @@ func recordArrivals(ctx context.Context, consumer *kgo.Client, n int64, clock Cl
 			return fmt.Errorf("after %d of %d records: %w", recorder.Count(), n, err)
 		}
 		before := recorder.Count()
-		fetches.EachRecord(func(rec *kgo.Record) { recorder.Record(now - dueTime(rec.Value)) })
+		fetches.EachRecord(func(rec *kgo.Record) { recorder.RecordAt(dueTime(rec.Value), now-dueTime(rec.Value)) })
 		if recorder.Err() != nil {
 			return recorder.Err()
 		}

@@ -43,7 +43,7 @@ func (r *clientRun) measureProduce(ctx context.Context) (Run, error) {
 		return Run{}, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target)
+	m, err := startMeter(r.target, counter.records.Load)
 	if err != nil {
 		return Run{}, err
 	}
@@ -156,7 +156,7 @@ func (r *clientRun) measureConsume(ctx context.Context) (Run, error) {
 		return Run{}, err
 	}
 	var counter batchCounter
-	m, err := startMeter(r.target)
+	m, err := startMeter(r.target, counter.records.Load)
 	if err != nil {
 		return Run{}, err
 	}
@@ -193,7 +193,8 @@ func (r *clientRun) measureProduceConsume(ctx context.Context) (Run, error) {
 		return Run{}, err
 	}
 	defer producer.Close()
-	consumer, err := r.newConsumer(nil, kgo.NewOffset().AtStart())
+	var arrived batchCounter
+	consumer, err := r.newConsumer(&arrived, kgo.NewOffset().AtStart())
 	if err != nil {
 		return Run{}, err
 	}
@@ -211,7 +212,8 @@ func (r *clientRun) measureProduceConsume(ctx context.Context) (Run, error) {
 		return Run{}, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target)
+	arrived.reset()
+	m, err := startMeter(r.target, arrived.records.Load)
 	if err != nil {
 		return Run{}, err
 	}

@@ -15,8 +15,10 @@ type produceStream struct {
 	versions requestVersions
 	parts    []*producePartition
 	window   int
-	// recorder, if set, is given each request's time from send to answer.
-	recorder *Recorder
+	// recorder, if set, is given each request's time from send to answer, at
+	// its time since recordFrom.
+	recorder   *Recorder
+	recordFrom time.Time
 
 	slots       []produceSlot
 	bufs        [][]byte
@@ -155,7 +157,7 @@ func (s *produceStream) receive(first, inFlight int) (answers int, err error) {
 				return answers, err
 			}
 			if s.recorder != nil {
-				s.recorder.Record(now.Sub(slot.sentAt))
+				s.recorder.RecordAt(slot.sentAt.Sub(s.recordFrom), now.Sub(slot.sentAt))
 			}
 			s.inR += 4 + size
 			answers++

@@ -23,11 +23,30 @@ type Recorder struct {
 	hist *hdr.Histogram
 	// rejected counts values outside the histogram's range.
 	rejected int64
+	// grid, if set, counts the same latencies over time.
+	grid *latencyGrid
 }
 
 // NewRecorder makes an empty recorder.
 func NewRecorder() *Recorder {
 	return &Recorder{hist: hdr.New(histogramLowestNs, histogramHighestNs, histogramDigits)}
+}
+
+// newTimedRecorder makes a recorder that also keeps a LatencyGrid, of the
+// latencies given to RecordAt.
+func newTimedRecorder() *Recorder {
+	r := NewRecorder()
+	r.grid = newLatencyGrid()
+	return r
+}
+
+// RecordAt adds one latency that belongs to a time since the run's start: when
+// its request was sent, or was due.
+func (r *Recorder) RecordAt(at, latency time.Duration) {
+	r.Record(latency)
+	if r.grid != nil {
+		r.grid.add(at, latency)
+	}
 }
 
 // Record adds one latency. Zero is recorded as 0 ns; a negative latency or one
@@ -38,8 +57,14 @@ func (r *Recorder) Record(latency time.Duration) {
 	}
 }
 
-// Merge adds another recorder's values to r.
+// Merge adds another recorder's values to r, over time too if other has that.
 func (r *Recorder) Merge(other *Recorder) {
+	if other.grid != nil {
+		if r.grid == nil {
+			r.grid = newLatencyGrid()
+		}
+		r.grid.merge(other.grid)
+	}
 	r.rejected += other.rejected + r.hist.Merge(other.hist)
 }
 
@@ -79,6 +104,14 @@ func (r *Recorder) Summary() LatencySummary {
 		P999Us: us(h.ValueAtQuantile(99.9)),
 		MaxUs:  us(h.Max()),
 	}
+}
+
+// gridOrNil is the recorder's latencies over time, nil if there are none.
+func (r *Recorder) gridOrNil() *LatencyGrid {
+	if r == nil {
+		return nil
+	}
+	return r.grid.sparse()
 }
 
 // summaryOrNil is nil for a recorder that is nil or empty.

@@ -105,6 +105,8 @@ type Run struct {
 	AckLatency *LatencySummary `json:"ack_latency,omitempty"`
 	// RatePerSecond is the schedule of an open-loop run.
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
+	// samples are the run over time; they go to timeline.json.
+	samples SampleColumns
 }
 
 // CPUResult is CPU time in seconds.

@@ -18,7 +18,10 @@ type saturateRun struct {
 	batch  PrebuiltBatch
 	acks   int16
 	plans  []connPlan
-	// progress, if set, is told the share of the measured requests done.
+	// timeAll gives every produce request's time, whatever the row.
+	timeAll bool
+	// progress, made if nil, holds the measured requests that no connection has
+	// taken yet.
 	progress *atomic.Int64
 }
 
@@ -54,6 +57,9 @@ func (r *saturateRun) measure(ctx context.Context, requests int64, verify bool) 
 		return Run{}, nil, err
 	}
 	r.plans = planConnections(leaders, r.row.Connections)
+	if r.progress == nil {
+		r.progress = new(atomic.Int64)
+	}
 	var run Run
 	var recorder *Recorder
 	if r.row.Kind == FetchStream {
@@ -91,6 +97,12 @@ func closeProduceStreams(streams []*produceStream) {
 	for _, s := range streams {
 		s.conn.close()
 	}
+}
+
+// handedOut counts the records of the requests that the connections have taken
+// so far of the measured ones.
+func (r *saturateRun) handedOut(requests int64, recordsOf func(requests int64) int64) func() int64 {
+	return func() int64 { return recordsOf(requests - max(r.progress.Load(), 0)) }
 }
 
 // produceAll shares out requests among the streams and waits for all answers.
@@ -132,17 +144,25 @@ func (r *saturateRun) measureProduce(ctx context.Context, requests int64, verify
 	if _, err := produceAll(streams, warmupRequests(requests), nil); err != nil {
 		return Run{}, nil, fmt.Errorf("warm-up: %w", err)
 	}
-	var recorder *Recorder
-	if r.row.Kind == ProduceRoundTrip {
-		recorder = NewRecorder()
-		streams[0].recorder = recorder
+	switch {
+	case r.row.Kind == ProduceRoundTrip:
+		streams[0].recorder = newTimedRecorder()
+	case r.timeAll:
+		for _, s := range streams {
+			s.recorder = newTimedRecorder()
+		}
 	}
-	m, err := startMeter(r.target)
+	r.progress.Store(requests)
+	m, err := startMeter(r.target, r.handedOut(requests, func(n int64) int64 { return n * int64(r.batch.Records) }))
 	if err != nil {
 		return Run{}, nil, err
 	}
+	for _, s := range streams {
+		s.recordFrom = m.start
+	}
 	acked, err := produceAll(streams, requests, r.progress)
 	run, meterErr := m.stop()
+	recorder := mergeRecorders(streams)
 	if err := errors.Join(err, meterErr); err != nil {
 		return run, recorder, err
 	}
@@ -215,7 +235,9 @@ func (r *saturateRun) measureFetch(ctx context.Context, requests int64) (Run, *R
 	if _, _, _, err := fetchAll(streams, warmupRequests(requests), nil); err != nil {
 		return Run{}, nil, fmt.Errorf("warm-up: %w", err)
 	}
-	m, err := startMeter(r.target)
+	r.progress.Store(requests)
+	batchesPerFetch := int64(r.row.FetchBytes / len(r.batch.Bytes))
+	m, err := startMeter(r.target, r.handedOut(requests, func(n int64) int64 { return n * batchesPerFetch * int64(r.batch.Records) }))
 	if err != nil {
 		return Run{}, nil, err
 	}
@@ -253,9 +275,12 @@ type meter struct {
 	start     time.Time
 	cpuBefore CPUTime
 	ownBefore CPUTime
+	sampling  *sampling
 }
 
-func startMeter(t *target) (*meter, error) {
+// startMeter starts measuring a target; records counts what has been done since
+// and is called from another goroutine until stop.
+func startMeter(t *target, records func() int64) (*meter, error) {
 	m := &meter{pid: t.pid}
 	var err error
 	if m.ownBefore, err = ownCPU(); err != nil {
@@ -268,12 +293,13 @@ func startMeter(t *target) (*meter, error) {
 		}
 	}
 	m.start = time.Now()
+	m.sampling = startSampling(m.pid, m.start, records)
 	return m, nil
 }
 
 // stop ends the measured part and returns a Run with its times and memory.
 func (m *meter) stop() (Run, error) {
-	run := Run{Start: m.start, Seconds: time.Since(m.start).Seconds()}
+	run := Run{Start: m.start, Seconds: time.Since(m.start).Seconds(), samples: m.sampling.finish()}
 	if m.pid != 0 {
 		cpu, err := processCPU(m.pid)
 		if err != nil {

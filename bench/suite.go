@@ -138,6 +138,7 @@ type suite struct {
 	client     []ClientRow
 	histograms map[string][]NamedHistogram // by row
 	merged     map[string]map[TargetName]*Recorder
+	timelines  Timelines
 }
 
 // RunSuite runs the suite and writes its results to the output directory. The
@@ -161,6 +162,7 @@ func RunSuite(ctx context.Context, opts Options) (*Report, error) {
 		admins:     make(map[TargetName]*admin),
 		histograms: make(map[string][]NamedHistogram),
 		merged:     make(map[string]map[TargetName]*Recorder),
+		timelines:  Timelines{SchemaVersion: SchemaVersion},
 	}
 	started := time.Now()
 	s.report = &Report{
@@ -504,6 +506,7 @@ func (s *suite) keep(row *Row, run Run, recorders runRecorders) {
 	}
 	run.Latency = file(row.Name, recorders.latency)
 	run.AckLatency = file(row.Name+ackSuffix, recorders.ack)
+	s.timelines.Runs = append(s.timelines.Runs, TimelineOf(row.Name, run, recorders.latency, recorders.ack))
 	row.Runs = append(row.Runs, run)
 }
 
@@ -552,6 +555,7 @@ func (s *suite) write() error {
 		writeFile(filepath.Join(dir, "result.json"), s.report.WriteJSON),
 		writeFile(filepath.Join(dir, "benchstat.txt"), s.report.WriteBenchstat),
 		writeFile(filepath.Join(dir, "table.txt"), s.report.WriteTable),
+		writeFile(filepath.Join(dir, "timeline.json"), s.timelines.WriteJSON),
 	)
 	for name, hists := range s.histograms {
 		comment := fmt.Sprintf("freshet bench, row %s, values in ns, commit %s", name, s.report.Environment.Commit)

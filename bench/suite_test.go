@@ -119,7 +119,7 @@ func TestSuiteWritesItsResults(t *testing.T) {
 	if err := json.Unmarshal(data, &back); err != nil || back.Environment.Commit != opts.Commit {
 		t.Errorf("result.json: %v, commit %q", err, back.Environment.Commit)
 	}
-	for _, name := range []string{"table.txt", "benchstat.txt", "round-trip.hlog", "round-trip.hgrm", "broker.log", "floor.log"} {
+	for _, name := range []string{"table.txt", "benchstat.txt", "timeline.json", "round-trip.hlog", "round-trip.hgrm", "broker.log", "floor.log"} {
 		if _, err := os.Stat(filepath.Join(opts.OutDir, name)); err != nil {
 			t.Errorf("a result is missing: %v", err)
 		}

@@ -38,6 +38,7 @@ type target struct {
 	command []string
 	// readyAfter is the time from exec to the first accepted connection.
 	readyAfter time.Duration
+	started    time.Time // when it was executed
 	child      *child
 }
 
@@ -68,7 +69,7 @@ func startTarget(ctx context.Context, name TargetName, exe string, args []string
 		return nil, fmt.Errorf("cannot start the %s: %w", name, err)
 	}
 	t := &target{name: name, addr: addr, pid: c.cmd.Process.Pid, dataDir: dataDir,
-		command: append([]string{filepath.Base(exe)}, args...), child: c}
+		command: append([]string{filepath.Base(exe)}, args...), started: started, child: c}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	poll := time.NewTicker(readyPoll)
