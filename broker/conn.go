@@ -88,7 +88,7 @@ func (l *loop) onReadable(c *conn) {
 	}
 	n := inTail + inBuf
 	if n == 0 {
-		l.closeConn(c, errPeerClosed)
+		l.endOfRequests(c, errPeerClosed)
 		return
 	}
 	c.lastMs = l.monoMs
@@ -298,8 +298,7 @@ func (l *loop) unmute(c *conn) {
 	l.resumeReading(c)
 }
 
-// refuse ends a connection whose bytes make no sense: nothing more is read or
-// handled, and it is closed once the requests before have been answered.
+// refuse ends a connection whose bytes make no sense.
 func (l *loop) refuse(c *conn, err error) {
 	if c.closed || c.closing != nil {
 		return
@@ -307,10 +306,18 @@ func (l *loop) refuse(c *conn, err error) {
 	if !errors.Is(err, errStopping) {
 		slog.Warn("connection closed because of a bad request", "client", c.remote.String(), "error", err)
 	}
+	l.endOfRequests(c, err)
+}
+
+// endOfRequests reads and handles nothing more from c and closes it once the
+// requests before have been answered.
+func (l *loop) endOfRequests(c *conn, err error) {
 	c.closing, c.muted = err, true
 	c.dropAsm()
 	l.turn.end()
-	l.pauseReading(c)
+	if c.head != nil && !c.closed {
+		l.pauseReading(c)
+	}
 	l.pump(c)
 }
 

@@ -14,6 +14,7 @@ type postFlag struct{ set atomic.Bool }
 // grew while it was being parked: op then holds the answer.
 func (l *loop) parkFetch(op *fetchOp) bool {
 	op.releaseRegions()
+	op.lookedUp = true // what comes from here on was just written
 	op.deadlineMs = l.monoMs + int64(op.q.maxWaitMs)
 	op.parked = true
 	l.parked.Add(1)
@@ -138,8 +139,12 @@ func (op *fetchOp) releaseRegions() {
 func (l *loop) lookUpFetch(op *fetchOp) error {
 	op.releaseRegions()
 	op.cold = false
-	op.conn.looking, op.conn.muted = op, true
+	c, s := op.conn, op.slot
+	c.looking, c.muted = op, true
 	if !l.srv.workers.submit(op) {
+		c.looking = nil
+		l.freeFetch(op)
+		s.done(l)
 		return errStopping
 	}
 	return nil

@@ -97,7 +97,7 @@ func checkProduce(body []byte, q *produceRequest) bool {
 	q.transactional = !noTxn
 	q.acks = r.int16()
 	r.int32() // timeout: nothing here waits for replicas yet
-	for topics := r.array(q.flexible, 5); topics > 0 && !r.bad; topics-- {
+	for topics := r.array(q.flexible, 3); topics > 0 && !r.bad; topics-- {
 		if q.byID {
 			r.take(16)
 		} else {
@@ -126,7 +126,7 @@ func (c *conn) produceTopics(q *produceRequest, body []byte, s *slot, ch *chunk)
 	r := reader{b: body}
 	r.nullableString(q.flexible)
 	r.pos += 6
-	topics := r.array(q.flexible, 5)
+	topics := r.array(q.flexible, 3)
 	s.buf = appendArrayLen(s.buf, topics, q.flexible)
 	for ; topics > 0; topics-- {
 		var t *topic

@@ -184,12 +184,8 @@ func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
 	if c.closed || ev&(netpoll.ReadEvents|netpoll.ErrEvents) == 0 {
 		return
 	}
-	if c.muted || c.blocked {
-		if ev&netpoll.ErrEvents != 0 {
-			l.closeConn(c, errPeerClosed)
-			return
-		}
-		l.pauseReading(c)
+	if c.muted || c.blocked || c.paused {
+		l.onHeldEvent(c, ev)
 		return
 	}
 	if l.pendingBytes > maxPendingBytes {
@@ -202,6 +198,23 @@ func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
 	}
 	l.onReadable(c)
 	l.turn.end()
+}
+
+// onHeldEvent handles an event of a connection that is not to be read from. A
+// client that is gone by a reset is forgotten at once. One that has only said
+// that it sends no more may still want its answers; but a long poll is not
+// worth keeping for it.
+func (l *loop) onHeldEvent(c *conn, ev netpoll.IOEvent) {
+	if ev&netpoll.ErrEvents != 0 {
+		l.closeConn(c, errPeerClosed)
+		return
+	}
+	if c.parked != nil && ev&unix.EPOLLRDHUP != 0 {
+		l.expireFetch(c.parked)
+	}
+	if !c.closed && (c.muted || c.blocked) {
+		l.pauseReading(c) // from here on, the poller reports EPOLLRDHUP
+	}
 }
 
 // maxPendingBytes bounds what one loop has given to the disk and not got back:
@@ -275,16 +288,15 @@ func (l *loop) read(c *conn, tail []byte) (intoTail, intoBuf int, err error) {
 	}
 }
 
-// pauseReading takes c out of the poller's read set until resumeReading.
+// pauseReading stops reading from c until resumeReading. It stays with the
+// poller, edge-triggered: bytes that wait do not wake the loop, the end of the
+// connection does.
 func (l *loop) pauseReading(c *conn) {
 	if c.paused {
 		return
 	}
 	c.paused = true
-	_ = l.poller.Delete(c.fd)
-	if c.blocked {
-		_ = l.poller.AddWrite(&c.attachment, false)
-	}
+	l.register(c)
 }
 
 // resumeReading reads from c again unless something still holds it: whoever
@@ -297,32 +309,33 @@ func (l *loop) resumeReading(c *conn) {
 	if c.asm != nil {
 		c.asmSinceMs = l.monoMs // the time until now was not the client's
 	}
-	_ = l.poller.AddRead(&c.attachment, false)
+	l.register(c)
 }
 
 // block lets c send on when its socket takes bytes and the loop has seen to
 // its other connections. Until then nothing is read from it either: a client
 // that does not take its answers gets to ask no more.
 func (l *loop) block(c *conn) {
-	if c.blocked {
-		return
+	if !c.blocked {
+		c.blocked = true
+		l.register(c)
 	}
-	c.blocked = true
-	if c.paused {
-		_ = l.poller.AddWrite(&c.attachment, false)
-		return
-	}
-	_ = l.poller.ModReadWrite(&c.attachment, false)
 }
 
 func (l *loop) unblock(c *conn) {
 	c.blocked = false
-	if c.paused {
-		_ = l.poller.Delete(c.fd)
-	} else {
-		_ = l.poller.ModRead(&c.attachment, false)
-	}
+	l.register(c)
 	l.queuePump(c)
+}
+
+// register tells the poller what to wait for. It reports what is there already
+// whether or not it is edge-triggered.
+func (l *loop) register(c *conn) {
+	if c.blocked {
+		_ = l.poller.ModReadWrite(&c.attachment, c.paused)
+		return
+	}
+	_ = l.poller.ModRead(&c.attachment, c.paused)
 }
 
 // queuePump marks c as having something to send when the event ends.
