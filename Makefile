@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat crash bench run help
+.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale run help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -44,6 +44,9 @@ crash: build ## Kill the broker under load, again and again, and look for lost r
 
 bench: build ## Measure this machine in under two minutes; ARGS= for more
 	@bin/freshet bench $(ARGS)
+
+bench-scale: build ## Check 10,000 partitions, 10,000 connections and a cold reader
+	@bin/freshet bench scale $(ARGS)
 
 run: build ## Start a broker on 127.0.0.1:9092 with its data in ./data
 	@printf '%s\n' \

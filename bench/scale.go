@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,6 +31,10 @@ type ScaleOptions struct {
 	// how much it has to read.
 	Seconds   float64
 	ColdBytes int64
+	// ColdMBPerSecond bounds the reader, in 2^20 bytes a second: an application
+	// that reads a topic from the start has something to do with the records. 0
+	// lets it take all it can get.
+	ColdMBPerSecond float64
 	// Checks keeps only the checks of these names; empty keeps all.
 	Checks []string
 
@@ -57,7 +62,7 @@ const (
 	scaleNarrow          = 6
 	scaleFilesPerPart    = 3 // the log and its two indexes
 	scaleSpareFiles      = 4096
-	scaleRequestsPerPart = 2
+	scaleRequestsPerPart = 1
 )
 
 // Names of the scale checks, in the order in which they run.
@@ -76,7 +81,8 @@ func ScaleChecks() []string {
 
 // DefaultScaleOptions run in less than three minutes on two cores.
 func DefaultScaleOptions() ScaleOptions {
-	return ScaleOptions{Partitions: 10_000, Connections: 10_000, Repetitions: 3, Seconds: 5, ColdBytes: 1 << 30}
+	return ScaleOptions{Partitions: 10_000, Connections: 10_000, Repetitions: 5, Seconds: 4, ColdBytes: 1 << 30,
+		ColdMBPerSecond: 200}
 }
 
 // Validate names the first option that makes no sense.
@@ -90,6 +96,8 @@ func (o *ScaleOptions) Validate() error {
 		return fmt.Errorf("%d repetitions: at least 1 is needed", o.Repetitions)
 	case !(o.Seconds >= 0.1):
 		return fmt.Errorf("%v seconds: at least 0.1 is needed", o.Seconds)
+	case !(o.ColdMBPerSecond >= 0):
+		return fmt.Errorf("a reader of %v MB/s: use 0 for no bound", o.ColdMBPerSecond)
 	case o.ColdBytes < 1<<20:
 		return fmt.Errorf("%d bytes of cold data: at least 1 MiB is needed", o.ColdBytes)
 	}
@@ -213,8 +221,8 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	files := opts.Connections + opts.Partitions*scaleFilesPerPart + scaleSpareFiles
-	if err := raiseFileLimit(uint64(files)); err != nil {
+	need := uint64(opts.Connections + scaleSpareFiles)
+	if err := raiseFileLimit(need+uint64(opts.Partitions*scaleFilesPerPart), need); err != nil {
 		return nil, err
 	}
 	if opts.TempDir == "" {
@@ -225,6 +233,7 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 		return nil, fmt.Errorf("cannot make a directory for the broker's data: %w", err)
 	}
 	defer os.RemoveAll(tempDir)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + generatorProcs))
 	started := time.Now()
 	s := &scaleRun{opts: opts, tempDir: tempDir, report: &ScaleReport{SchemaVersion: SchemaVersion, Started: started.UTC(),
 		Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
@@ -269,20 +278,27 @@ func makeResultDir(dir, what string, started time.Time, commit string) (string, 
 }
 
 // raiseFileLimit gives this process, and the broker it starts, the descriptors
-// that the run needs.
-func raiseFileLimit(need uint64) error {
+// that the run wants, or as many as the hard limit allows if those are enough
+// for the connections; how many files the broker keeps open is its own affair.
+func raiseFileLimit(want, need uint64) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("cannot read the limit of open files: %w", err)
 	}
-	if limit.Cur >= need {
+	if limit.Cur >= want {
 		return nil
 	}
-	had := limit.Max
-	limit.Cur, limit.Max = max(need, limit.Cur), max(need, limit.Max)
+	raised := syscall.Rlimit{Cur: want, Max: max(want, limit.Max)}
+	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised) == nil {
+		return nil
+	}
+	if limit.Max < need {
+		return fmt.Errorf("this run needs %d open files and the hard limit is %d: raise it (ulimit -Hn %d as root), or ask for fewer --connections",
+			need, limit.Max, want)
+	}
+	limit.Cur = limit.Max
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("this run needs %d open files and the hard limit is %d (%w): raise it (ulimit -Hn %d as root), or ask for fewer --partitions and --connections",
-			need, had, err, need)
+		return fmt.Errorf("cannot raise the limit of open files to the hard limit of %d: %w", limit.Max, err)
 	}
 	return nil
 }
@@ -316,7 +332,7 @@ func (s *scaleRun) start(ctx context.Context, cancel context.CancelCauseFunc) er
 }
 
 func (s *scaleRun) runChecks(ctx context.Context) error {
-	s.progress = NewProgress(s.opts.Progress, s.opts.Terminal, len(ScaleChecks())-1)
+	s.progress = NewProgress(s.opts.Progress, s.opts.Terminal, 3)
 	defer s.progress.Finish()
 	for _, part := range []struct {
 		label string

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -95,7 +96,7 @@ func (s *scaleRun) checkColdReader(ctx context.Context) error {
 type coldReader struct {
 	stream     *fetchStream
 	partitions []string // directories
-	passes     int64    // requests that surely cover one pass
+	passes     int64    // fetches that one pass takes at least
 }
 
 func (r *coldReader) close() { r.stream.conn.close() }
@@ -115,7 +116,7 @@ func (s *scaleRun) writeCold(ctx context.Context, topic string) (*coldReader, er
 		return nil, err
 	}
 	conn.limitWaits()
-	r := &coldReader{passes: s.opts.ColdBytes/coldFetchBytes + coldPartitions}
+	r := &coldReader{passes: s.opts.ColdBytes / coldFetchBytes}
 	var parts []*fetchPartition
 	for _, p := range streams[0].parts {
 		parts = append(parts, &fetchPartition{partition: p.partition,
@@ -133,33 +134,44 @@ func (s *scaleRun) hotBesideReader(producers []*produceStream, reader *coldReade
 		return nil, 0, err
 	}
 	var recorder *Recorder
-	var budget atomic.Int64
 	var stopped atomic.Bool
 	var read int64
 	err := inParallel(2, func(i int) (err error) {
 		if i == 0 {
 			recorder, err = runHot(producers, s.opts.Seconds)
 			stopped.Store(true)
-			budget.Store(0)
 			return err
 		}
-		for !stopped.Load() {
-			budget.Store(reader.passes)
-			if stopped.Load() { // between the two lines above
-				return nil
-			}
-			_, bytes, _, err := reader.stream.run(&budget)
-			read += bytes
-			if err != nil {
-				return fmt.Errorf("the cold reader: %w", err)
-			}
-			if err := dropPages(reader.partitions); err != nil {
-				return err
-			}
-		}
-		return nil
+		read, err = reader.read(s.opts.ColdMBPerSecond, &stopped)
+		return err
 	})
 	return recorder, read, err
+}
+
+// read fetches until stopped, not above the given rate, and returns the bytes
+// it got. Whenever it has read everything once it drops the pages again.
+func (r *coldReader) read(mbPerSecond float64, stopped *atomic.Bool) (int64, error) {
+	var read int64
+	fetches := NewSchedule(max(mbPerSecond, 1)*bytesPerMB/coldFetchBytes, math.MaxInt64)
+	clock := wallClock{start: time.Now()}
+	for i := int64(0); !stopped.Load(); i++ {
+		if i%r.passes == r.passes-1 {
+			if err := dropPages(r.partitions); err != nil {
+				return read, err
+			}
+		}
+		if mbPerSecond > 0 {
+			clock.SleepUntil(fetches.DueAt(i))
+		}
+		var one atomic.Int64
+		one.Store(1)
+		_, bytes, _, err := r.stream.run(&one)
+		read += bytes
+		if err != nil {
+			return read, fmt.Errorf("the cold reader: %w", err)
+		}
+	}
+	return read, nil
 }
 
 // dropPages writes the directories' files to the disk and has the kernel drop

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"freshet/bench"
+)
+
+// newBenchScaleCommand builds `bench scale`.
+func newBenchScaleCommand() *cobra.Command {
+	opts := bench.DefaultScaleOptions()
+	var out outputFlag
+	var quiet, strict bool
+	var coldMB int64
+	cmd := &cobra.Command{
+		Use:   "scale",
+		Short: "Check many partitions, many connections and a reader of cold data",
+		Long: `Start a broker of this binary and check how it carries much of everything:
+
+  idle-connections   its memory for 10,000 connections that do nothing
+  cold-reader        what a consumer reading cold data from the start does to
+                     the latency of producers of hot data
+  create-partitions  the time to create 10,000 partitions
+  produce-wide       the rate over all of them, to that over six partitions
+  partitions-rss     its memory with all of them in use
+
+Each figure is printed beside its target. The run needs some 15,000 open
+files and the broker up to three a partition: the limit is raised as far as the
+process may.`,
+		Example: `  freshet bench scale
+  freshet bench scale --check create-partitions --partitions 50000
+  freshet bench scale --strict -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.ColdBytes = coldMB << 20
+			var err error
+			if opts.Executable, err = os.Executable(); err != nil {
+				return failf("cannot find this binary to start it as the broker: %v", err)
+			}
+			opts.Command = append([]string{"freshet"}, os.Args[1:]...)
+			opts.Version, opts.Commit = Version, Commit
+			if !quiet {
+				opts.Progress = cmd.ErrOrStderr()
+				opts.Terminal = writesToTerminal(opts.Progress)
+			}
+			report, err := bench.RunScale(cmd.Context(), opts)
+			if err != nil {
+				return benchError(cmd.Context(), err)
+			}
+			if err := writeReport(cmd.OutOrStdout(), out.format, report); err != nil {
+				return err
+			}
+			if missed := report.Missed(); strict && missed > 0 {
+				return failf("%d of %d targets were missed", missed, len(report.Checks))
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&opts.Partitions, "partitions", opts.Partitions, "partitions of the wide topic")
+	flags.IntVar(&opts.Connections, "connections", opts.Connections, "idle connections")
+	flags.IntVar(&opts.Repetitions, "repetitions", opts.Repetitions, "how often each pair of runs is measured")
+	flags.Float64Var(&opts.Seconds, "seconds", opts.Seconds, "length of each run with and without the cold reader")
+	flags.Int64Var(&coldMB, "cold-mb", opts.ColdBytes>>20, "cold data to read, in MB (2^20 bytes)")
+	flags.Float64Var(&opts.ColdMBPerSecond, "cold-rate-mb", opts.ColdMBPerSecond, "what the cold reader takes at most, in MB a second; 0 for all it can get")
+	flags.StringSliceVar(&opts.Checks, "check", nil, "checks to run ("+strings.Join(bench.ScaleChecks(), ", ")+"); all by default")
+	flags.StringArrayVar(&opts.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
+	flags.StringVar(&opts.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
+	flags.StringVar(&opts.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-scale-<commit>")
+	flags.BoolVar(&strict, "strict", false, "exit with 1 when a target is missed")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
+	out.register(cmd)
+	return cmd
+}
+
+// benchReport is what the benchmarks print.
+type benchReport interface {
+	WriteTable(io.Writer) error
+	WriteJSON(io.Writer) error
+}
+
+// writeReport prints a report in the chosen format.
+func writeReport(w io.Writer, format string, report benchReport) error {
+	switch format {
+	case "json":
+		return report.WriteJSON(w)
+	case "table":
+		return report.WriteTable(w)
+	}
+	return failf("unknown output format %q: use table or json", format)
+}
