@@ -17,6 +17,9 @@ func (l *loop) parkFetch(op *fetchOp) bool {
 	op.lookedUp = true // what comes from here on was just written
 	op.deadlineMs = l.monoMs + int64(op.q.maxWaitMs)
 	op.parked = true
+	// What wakes it has just been written: its place is found in memory, and a
+	// file that must be opened for it costs microseconds.
+	op.lookedUp = true
 	l.parked.Add(1)
 	op.conn.parked, op.conn.muted = op, true
 	if cap(op.waits) < len(op.parts) {
