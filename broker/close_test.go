@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -215,9 +217,49 @@ func TestStopWithRequestsOutstanding(t *testing.T) {
 	})
 }
 
-// A broker that was opened and never started stops, too.
+// A broker that was opened and never started gives everything back, too.
 func TestStopWithoutStart(t *testing.T) {
-	s := newServed(t, t.TempDir())
-	s.stop()
-	s.broker.Stop()
+	goroutines, before := runtime.NumGoroutine(), openFiles(t)
+	b, err := Open(testConfig(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Stop()
+	b.Stop()
+	eventually(t, func() string {
+		if n, m := runtime.NumGoroutine(), openFiles(t); n > goroutines || m > before {
+			return fmt.Sprintf("%d goroutines, %d before; %d descriptors, %d before", n, goroutines, m, before)
+		}
+		return ""
+	})
+}
+
+func openFiles(t *testing.T) int {
+	links, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(links)
+}
+
+// A client that shuts down its side after its requests gets its answers.
+func TestHalfClosedClientIsAnswered(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		s := newServed(t, t.TempDir(), "freshet.io.engine", engine)
+		s.topic("t", 1)
+		for _, frames := range [][][]byte{
+			{produceFrame("t", batchOf(t, 1, 10), 1, 9)},
+			{metadataFrame("t", 1), produceFrame("t", batchOf(t, 1, 10), 1, 9)},
+			{metadataFrame("t", 1), metadataFrame("t", 1), frameOf(fetchOf(aMinute, 1<<20, 1<<20, want{"t", 0, 0, 1}), 1)},
+		} {
+			c := s.dial()
+			c.send(bytes.Join(frames, nil))
+			_ = c.conn.(*net.TCPConn).CloseWrite()
+			if got := len(c.ended()); got != len(frames) {
+				t.Errorf("%d answers to %d requests", got, len(frames))
+			}
+		}
+		_ = s.conn.Close()
+		s.settled()
+	})
 }

@@ -41,6 +41,7 @@ type conn struct {
 	tailOnly   bool // the next read fills the assembly buffer only
 	pumpQueued bool
 	waitsDisk  bool // a region at the head is being read ahead
+	halfClosed bool // the client sends no more: nothing waits for records for it
 	closed     bool
 	closing    error // refused: closed once the answers due have been sent
 

@@ -204,7 +204,7 @@ func (l *loop) readFetch(op *fetchOp) bool {
 	leftBytes := l.fetchLimit(op)
 	minOne := true
 	var got int64
-	due, unknown := op.q.maxWaitMs <= 0, 0
+	due, unknown := op.q.maxWaitMs <= 0 || op.conn.halfClosed, 0
 	op.availableBytes = 0
 	for i := range op.parts {
 		fp := &op.parts[i]

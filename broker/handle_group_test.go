@@ -23,7 +23,9 @@ type served struct {
 	corr   int32
 }
 
-func newServed(t *testing.T, dir string, properties ...string) *served {
+// testConfig is the configuration of a broker in dir, with properties as
+// key, value pairs.
+func testConfig(t *testing.T, dir string, properties ...string) *config.BrokerConfig {
 	t.Helper()
 	values := map[string]string{
 		"node.id": "1", "log.dirs": dir, "listeners": "PLAINTEXT://127.0.0.1:0", "process.roles": "broker,controller",
@@ -37,7 +39,12 @@ func newServed(t *testing.T, dir string, properties ...string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Open(cfg)
+	return cfg
+}
+
+func newServed(t *testing.T, dir string, properties ...string) *served {
+	t.Helper()
+	b, err := Open(testConfig(t, dir, properties...))
 	if err != nil {
 		t.Fatal(err)
 	}

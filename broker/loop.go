@@ -136,6 +136,11 @@ func (l *loop) run() {
 			slog.Error("event loop ended", "loop", l.idx, "error", err)
 		}
 	})
+	l.release()
+}
+
+// release closes what the loop holds, waiting for the writes in flight.
+func (l *loop) release() {
 	for _, c := range l.conns {
 		if c != nil {
 			l.closeConn(c, nil)
@@ -209,8 +214,11 @@ func (l *loop) onHeldEvent(c *conn, ev netpoll.IOEvent) {
 		l.closeConn(c, errPeerClosed)
 		return
 	}
-	if c.parked != nil && ev&unix.EPOLLRDHUP != 0 {
-		l.expireFetch(c.parked)
+	if ev&unix.EPOLLRDHUP != 0 {
+		c.halfClosed = true
+		if c.parked != nil {
+			l.expireFetch(c.parked)
+		}
 	}
 	if !c.closed && (c.muted || c.blocked) {
 		l.pauseReading(c) // from here on, the poller reports EPOLLRDHUP

@@ -61,6 +61,7 @@ type server struct {
 
 	nconns  atomic.Int64
 	connIDs atomic.Uint64
+	started bool // the loops run
 	wg      sync.WaitGroup
 
 	unwatched []int // listeners not accepted from for want of descriptors; loop 0
@@ -150,6 +151,7 @@ func listen(spec ListenerSpec, opts netOptions) (*listener, error) {
 
 // start runs the loops and begins to accept.
 func (s *server) start() error {
+	s.started = true
 	for _, l := range s.loops {
 		s.wg.Go(l.run)
 	}
@@ -310,6 +312,10 @@ func (s *server) closeListeners() {
 func (s *server) stop() {
 	s.workers.close()
 	for _, l := range s.loops {
+		if !s.started {
+			l.release()
+			continue
+		}
 		l.post(func(any) error {
 			l.stopping = true
 			return errorx.ErrEngineShutdown
