@@ -135,6 +135,8 @@ func (t *turn) end() {
 			if l.rbuf.refs > 1 {
 				l.renewReadBuffer()
 			}
+		} else {
+			l.engine.Flush() // nothing to submit; the engine may change its mind
 		}
 	}
 	c := t.conn
