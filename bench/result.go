@@ -41,6 +41,8 @@ type Report struct {
 	Repetitions int    `json:"repetitions"`
 	Rows        []Row  `json:"rows"`
 	OutDir      string `json:"out_dir"`
+	// Profiles are the directories of the profiles kept, one a row.
+	Profiles []string `json:"profiles,omitempty"`
 }
 
 // BrokerInfo describes the broker under test.

@@ -272,6 +272,7 @@ func fetchAll(streams []*fetchStream, requests int64, progress *atomic.Int64) (d
 // and memory, and this process's own CPU time.
 type meter struct {
 	pid       int
+	profiler  *profiler // nil takes no profiles
 	start     time.Time
 	cpuBefore CPUTime
 	ownBefore CPUTime
@@ -281,8 +282,11 @@ type meter struct {
 // startMeter starts measuring a target; records counts what has been done since
 // and is called from another goroutine until stop.
 func startMeter(t *target, records func() int64) (*meter, error) {
-	m := &meter{pid: t.pid}
-	var err error
+	m := &meter{pid: t.pid, profiler: t.profiler}
+	err := m.profiler.begin(context.Background())
+	if err != nil {
+		return nil, err
+	}
 	if m.ownBefore, err = ownCPU(); err != nil {
 		return nil, err
 	}
@@ -299,6 +303,12 @@ func startMeter(t *target, records func() int64) (*meter, error) {
 
 // stop ends the measured part and returns a Run with its times and memory.
 func (m *meter) stop() (Run, error) {
+	run, err := m.read()
+	return run, errors.Join(err, m.profiler.end(context.Background()))
+}
+
+// read is stop but for the profiles.
+func (m *meter) read() (Run, error) {
 	run := Run{Start: m.start, Seconds: time.Since(m.start).Seconds(), samples: m.sampling.finish()}
 	if m.pid != 0 {
 		cpu, err := processCPU(m.pid)

@@ -37,6 +37,9 @@ type Options struct {
 	// Floor and Null say whether to measure those servers too.
 	Floor, Null bool
 
+	// Profile says which profiles of the broker are kept.
+	Profile ProfileOptions
+
 	// Executable is the freshet binary that is started as broker, floor and
 	// null server.
 	Executable string
@@ -97,6 +100,9 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("latency at %d %% of the maximum: use 1 to 100", percent)
 		}
 	}
+	if err := o.Profile.validate(o.BootstrapServer != ""); err != nil {
+		return err
+	}
 	known := RowNames()
 	for _, name := range o.Rows {
 		if !slices.Contains(known, name) {
@@ -139,6 +145,7 @@ type suite struct {
 	histograms map[string][]NamedHistogram // by row
 	merged     map[string]map[TargetName]*Recorder
 	timelines  Timelines
+	profiles   profileState
 }
 
 // RunSuite runs the suite and writes its results to the output directory. The
@@ -255,6 +262,9 @@ func (s *suite) startTargets(ctx context.Context) error {
 		return err
 	}
 	if err := s.addTarget(ctx, broker); err != nil {
+		return err
+	}
+	if err := s.startProfiler(broker); err != nil {
 		return err
 	}
 	a := s.admins[TargetBroker]
@@ -423,6 +433,7 @@ func (s *suite) saturateRepetition(ctx context.Context, row SaturateRow, rep, in
 		done := s.progress.Step(stepLabel(row.Name, name, rep, s.opts.Repetitions), func() float64 {
 			return 1 - float64(left.Load())/float64(requests)
 		})
+		s.profileRow(r.target, row.Name)
 		run, recorder, err := r.measure(ctx, requests, name != TargetNull)
 		done()
 		if err != nil {
@@ -461,6 +472,7 @@ func (s *suite) clientRepetition(ctx context.Context, row ClientRow, config Clie
 		done := s.progress.Step(stepLabel(row.Name, name, rep, s.opts.Repetitions), func() float64 {
 			return float64(records.Load()) / float64(total)
 		})
+		s.profileRow(r.target, row.Name)
 		run, recorders, err := r.measure(ctx)
 		done()
 		if err != nil {
@@ -508,6 +520,7 @@ func (s *suite) keep(row *Row, run Run, recorders runRecorders) {
 	run.AckLatency = file(row.Name+ackSuffix, recorders.ack)
 	s.timelines.Runs = append(s.timelines.Runs, TimelineOf(row.Name, run, recorders.latency, recorders.ack))
 	row.Runs = append(row.Runs, run)
+	s.noteProfiled(row, run)
 }
 
 // latencyAtShares adds open-loop rows at shares of the rate that the client
@@ -552,6 +565,7 @@ func (s *suite) latencyAtShares(ctx context.Context) error {
 func (s *suite) write() error {
 	dir := s.report.OutDir
 	err := errors.Join(
+		s.writeProfiles(),
 		writeFile(filepath.Join(dir, "result.json"), s.report.WriteJSON),
 		writeFile(filepath.Join(dir, "benchstat.txt"), s.report.WriteBenchstat),
 		writeFile(filepath.Join(dir, "table.txt"), s.report.WriteTable),

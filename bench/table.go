@@ -65,6 +65,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	r.writeClient(&b)
 	r.writeLatency(&b)
 	fmt.Fprintf(&b, "\n%.0f s; results, histograms and logs are in %s\n", r.Seconds, r.OutDir)
+	for _, dir := range r.Profiles {
+		fmt.Fprintf(&b, "profiles and flame graphs: %s\n", dir)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

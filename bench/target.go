@@ -40,6 +40,10 @@ type target struct {
 	readyAfter time.Duration
 	started    time.Time // when it was executed
 	child      *child
+	// adminURL is the broker's HTTP server for profiles, "" if unknown.
+	adminURL string
+	// profiler takes profiles of the measured parts; nil takes none.
+	profiler *profiler
 }
 
 // stop ends a child and removes its data; an outside broker is left alone.
@@ -168,6 +172,10 @@ func startBroker(ctx context.Context, exe string, overrides []string, tempDir, l
 	if err != nil {
 		return nil, err
 	}
+	adminAddr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
 	dataDir, err := os.MkdirTemp(tempDir, "broker-")
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the broker's data directory: %w", err)
@@ -177,6 +185,7 @@ func startBroker(ctx context.Context, exe string, overrides []string, tempDir, l
 		"listeners=PLAINTEXT://" + addr,
 		"advertised.listeners=PLAINTEXT://" + addr,
 		"log.dirs=" + dataDir,
+		adminListenerKey + "=" + adminAddr,
 		"auto.create.topics.enable=false",
 		"offsets.topic.num.partitions=1",
 		// A deleted topic's memory must be free before the next run starts.
@@ -184,9 +193,20 @@ func startBroker(ctx context.Context, exe string, overrides []string, tempDir, l
 	}
 	for _, setting := range append(settings, overrides...) {
 		args = append(args, "--override", setting)
+		if own, ok := strings.CutPrefix(setting, adminListenerKey+"="); ok {
+			adminAddr = own
+		}
 	}
-	return startTarget(ctx, TargetBroker, exe, args, addr, dataDir, logPath)
+	t, err := startTarget(ctx, TargetBroker, exe, args, addr, dataDir, logPath)
+	if err != nil {
+		return nil, err
+	}
+	t.adminURL = "http://" + adminAddr
+	return t, nil
 }
+
+// adminListenerKey is the setting of the broker's HTTP server.
+const adminListenerKey = "freshet.admin.listener"
 
 // startRaw starts the floor or the null server as a child.
 func startRaw(ctx context.Context, name TargetName, exe, tempDir, logPath string) (*target, error) {

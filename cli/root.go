@@ -55,7 +55,7 @@ own flags; ` + "`freshet tools`" + ` lists them.`,
 		&cobra.Group{ID: "inspect", Title: "Measuring and inspecting:"})
 	addTo(root, "broker", newStartCommand())
 	addTo(root, "data", newTopicCommand(), newProduceCommand(), newConsumeCommand(), newGroupCommand(), newConfigCommand())
-	addTo(root, "inspect", newBenchCommand(), newDumpLogCommand(), newVersionCommand(), newToolsCommand())
+	addTo(root, "inspect", newBenchCommand(), newProfileCommand(), newDumpLogCommand(), newVersionCommand(), newToolsCommand())
 	for _, tool := range kafkaTools {
 		cmd := newKafkaTool(tool.name)
 		cmd.Hidden = true
