@@ -359,8 +359,19 @@ func produceErrorCode(err error) int16 {
 	return kerr.KafkaStorageError.Code
 }
 
-// writeFailed reports a failed append once per event.
-func (p *partition) writeFailed(err error) {
+// writeFailedEveryMs spaces the log lines about one partition's failing
+// writes: on a full disk every turn fails.
+const writeFailedEveryMs = 1000
+
+// writeFailed reports failing appends, at most once a second for a partition,
+// with how many writes failed since the last line.
+func (p *partition) writeFailed(err error, nowMs int64) {
+	failed := p.failedWrites.Add(1)
+	last := p.failedLoggedMs.Load()
+	if nowMs-last < writeFailedEveryMs && last != 0 || !p.failedLoggedMs.CompareAndSwap(last, nowMs) {
+		return
+	}
+	p.failedWrites.Add(-failed)
 	slog.Error("append failed; its producers are told KAFKA_STORAGE_ERROR and the records are not in the log",
-		"topic", p.topic.name, "partition", p.index, "error", err)
+		"topic", p.topic.name, "partition", p.index, "writes", failed, "error", err)
 }

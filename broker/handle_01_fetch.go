@@ -295,9 +295,14 @@ func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool)
 			return
 		}
 	}
-	upTo := p.HighWatermark()
-	if op.q.replicaID == replicaDebug {
+	hw := p.HighWatermark()
+	lso := min(hw, p.log.LastStableOffset())
+	upTo := hw
+	switch {
+	case op.q.replicaID == replicaDebug:
 		upTo = p.log.LogEndOffset()
+	case op.q.isolation == readCommitted:
+		upTo = lso
 	}
 	err := p.log.ReadCached(fp.offset, maxBytes, upTo, minOne, &fp.res)
 	if errors.Is(err, vfs.ErrWouldBlock) {
@@ -316,14 +321,14 @@ func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool)
 		fp.fillOffsets(p)
 		return
 	}
-	fp.res.HighWatermark = upTo
-	fp.res.LastStableOffset = upTo
+	fp.res.HighWatermark, fp.res.LastStableOffset = hw, lso
 }
 
 // fillOffsets gives an answer without records the partition's offsets.
 func (fp *fetchPart) fillOffsets(p *partition) {
 	hw := p.HighWatermark()
-	fp.res = storage.ReadResult{HighWatermark: hw, LastStableOffset: hw, LogStartOffset: p.log.LogStartOffset()}
+	lso := min(hw, p.log.LastStableOffset())
+	fp.res = storage.ReadResult{HighWatermark: hw, LastStableOffset: lso, LogStartOffset: p.log.LogStartOffset()}
 }
 
 // Replica ids with a meaning of their own (Kafka: FetchRequest).
@@ -510,7 +515,7 @@ func (l *loop) appendFetchPart(op *fetchOp, s *slot, fp *fetchPart) (bodyBytes i
 	if op.q.version >= 5 {
 		b = appendInt64(b, fp.res.LogStartOffset)
 	}
-	committed := op.q.isolation == 1 && fp.code == 0
+	committed := op.q.isolation == readCommitted && fp.code == 0
 	switch { // aborted transactions: none for read_committed, null otherwise
 	case op.q.flexible && committed:
 		b = append(b, 1)

@@ -18,6 +18,9 @@ type partition struct {
 	log     *storage.Log // Partition.Log
 	deleted atomic.Bool
 
+	// failedWrites since failedLoggedMs, when the last log line said so.
+	failedWrites, failedLoggedMs atomic.Int64
+
 	// open is the write group of this partition in each loop's current turn;
 	// element i is touched on loop i only.
 	open  []*writeGroup

@@ -231,7 +231,7 @@ func (g *writeGroup) fail(err error) {
 		a := &g.acks[i]
 		patchProduceError(a.slot.buf[a.codeAt:], code)
 	}
-	g.part.writeFailed(err)
+	g.part.writeFailed(err, g.turn.loop.nowMs)
 }
 
 func (g *writeGroup) release() {
