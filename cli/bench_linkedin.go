@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"freshet/bench"
+)
+
+// newBenchLinkedInCommand builds `bench linkedin`.
+func newBenchLinkedInCommand() *cobra.Command {
+	opts := bench.DefaultLinkedInOptions()
+	var out outputFlag
+	var quiet, full, list bool
+	storedMB := opts.Size.StoredBytes >> 20
+	cmd := &cobra.Command{
+		Use:   "linkedin",
+		Short: "Run the whole of LinkedIn's benchmark of 2014",
+		Long: `Run every row of "Benchmarking Apache Kafka: 2 Million Writes Per Second" with
+the published figure beside each: producers without and with replication,
+throughput against the volume stored, consumers, both together, message sizes
+from 10 bytes to 100 KB, and end-to-end latency.
+
+With no flags it starts a broker of this binary and takes two minutes; --full
+takes LinkedIn's own amounts. The rows with three replicas are skipped where
+they cannot be had: give --bootstrap-server a cluster of three brokers.
+
+Apache Kafka's figures from the same machine come beside with
+--bootstrap-server-kafka, which measures it in turn, or --kafka-result, the
+linkedin.json of an earlier run against one.`,
+		Example: `  freshet bench linkedin
+  freshet bench linkedin --row producer --row consumer --repetitions 5
+  freshet bench linkedin --row stored --stored-mb 65536
+  freshet bench linkedin --bootstrap-server-kafka 127.0.0.1:9092 --kafka-pid 4711`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if list {
+				return out.write(cmd.OutOrStdout(), linkedInTable())
+			}
+			if full {
+				fillFullSize(cmd, &opts.Size, &storedMB)
+			}
+			opts.Size.StoredBytes = storedMB << 20
+			if opts.BrokerPID != 0 && opts.BootstrapServer == "" {
+				return failf("--broker-pid names the process of an outside broker: give its --bootstrap-server too")
+			}
+			if opts.KafkaPID != 0 && opts.KafkaBootstrapServer == "" {
+				return failf("--kafka-pid names the process of Apache Kafka: give its --bootstrap-server-kafka too")
+			}
+			if len(opts.Overrides) > 0 && opts.BootstrapServer != "" {
+				return failf("--override sets the broker that bench starts; an outside broker has its own configuration")
+			}
+			var err error
+			if opts.Executable, err = os.Executable(); err != nil {
+				return failf("cannot find this binary to start it as the broker: %v", err)
+			}
+			opts.Command = append([]string{"freshet"}, os.Args[1:]...)
+			opts.Version, opts.Commit = Version, Commit
+			if !quiet {
+				opts.Progress = cmd.ErrOrStderr()
+				opts.Terminal = writesToTerminal(opts.Progress)
+			}
+			report, err := bench.RunLinkedIn(cmd.Context(), opts)
+			if err != nil {
+				return benchError(cmd.Context(), err)
+			}
+			return writeReport(cmd.OutOrStdout(), out.format, report)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&opts.Rows, "row", nil, "rows to run, by name (--list); all by default")
+	flags.BoolVar(&list, "list", false, "list the rows and LinkedIn's figures, and run nothing")
+	flags.IntVar(&opts.Repetitions, "repetitions", opts.Repetitions, "how often each row is measured; the stored row is measured once")
+	flags.BoolVar(&full, "full", false, "take LinkedIn's amounts, such as 50000000 records a client; the stored row then writes 5 TB unless --stored-mb says less")
+	flags.Int64Var(&opts.Size.Records, "records", opts.Size.Records, "records of each client, at most")
+	flags.Int64Var(&storedMB, "stored-mb", storedMB, "what the stored row writes, in MB of values (2^20 bytes)")
+	flags.StringVar(&opts.BootstrapServer, "bootstrap-server", "", "drive this broker or cluster instead of starting one")
+	flags.IntVar(&opts.BrokerPID, "broker-pid", 0, "that broker's process on this machine, to measure its CPU time")
+	flags.StringVar(&opts.KafkaBootstrapServer, "bootstrap-server-kafka", "", "an Apache Kafka on this machine, to measure beside")
+	flags.IntVar(&opts.KafkaPID, "kafka-pid", 0, "its process, to measure its CPU time")
+	flags.StringVar(&opts.KafkaResult, "kafka-result", "", "take Apache Kafka's figures from the linkedin.json of an earlier run")
+	flags.StringArrayVar(&opts.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
+	flags.StringVar(&opts.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
+	flags.StringVar(&opts.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-linkedin-<commit>")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
+	out.register(cmd)
+	return cmd
+}
+
+// fillFullSize takes LinkedIn's amounts where no flag says otherwise.
+func fillFullSize(cmd *cobra.Command, size *bench.LinkedInSize, storedMB *int64) {
+	records := size.Records
+	*size = bench.FullLinkedInSize()
+	if cmd.Flags().Changed("records") {
+		size.Records = records
+	}
+	if !cmd.Flags().Changed("stored-mb") {
+		*storedMB = size.StoredBytes >> 20
+	}
+}
+
+// linkedInTable lists the rows.
+func linkedInTable() *table {
+	t := newTable("ROW", "WHAT", "REPLICAS", "RECORDS", "BYTES", "LINKEDIN-RECORDS/S", "LINKEDIN-MB/S")
+	for _, row := range bench.LinkedInRows() {
+		var rate, mb any
+		if row.Published.RecordsPerSecond > 0 {
+			rate, mb = row.Published.RecordsPerSecond, row.Published.MBPerSecond
+		}
+		t.add(row.Name, row.Title, row.Replicas, row.Records, row.ValueBytes, rate, mb)
+	}
+	return t
+}
