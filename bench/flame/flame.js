@@ -28,7 +28,7 @@
   }
 
   function write(frame, x, width) {
-    const room = Math.floor((width - 2 * INSET) / CHAR);
+    const room = Math.max(0, Math.floor((width - 2 * INSET) / CHAR));
     let label = room < 3 ? "" : frame.label;
     if (label.length > room) label = label.slice(0, room - 1) + "…";
     if (!label) {
@@ -97,7 +97,7 @@
     for (const f of frames) {
       const hit = !!test && f !== root && test(f);
       f.g.classList.toggle("hit", hit && !test.byLayer);
-      f.g.classList.toggle("faded", !!test && test.byLayer && !hit);
+      f.g.classList.toggle("faded", !!(test && test.byLayer) && !hit);
     }
     if (test && test.byLayer) {
       one(".matched").textContent = "";

@@ -94,7 +94,7 @@ func (d *drawing) head(opts Options) {
 	if title == "" {
 		title = "Flame graph"
 	}
-	const titleChars, subtitleChars = 72, 118
+	const titleChars, subtitleChars = 72, 136
 	fmt.Fprintf(d, `<text class="title" x="%d" y="38">%s</text>`+"\n", margin, html.EscapeString(clip(title, titleChars)))
 	fmt.Fprintf(d, `<text class="subtitle" x="%d" y="58">%s</text>`+"\n", margin, html.EscapeString(clip(d.subtitle(opts.Subtitle), subtitleChars)))
 	fmt.Fprintf(d, `<g class="controls"><g class="reset" hidden="hidden"><rect x="%d" y="20" width="92" height="26" rx="6"/><text x="%d" y="37">reset zoom</text></g>`,
@@ -130,7 +130,7 @@ func (d *drawing) legend() {
 			continue
 		}
 		label := fmt.Sprintf("%s %s", c.layer, percent(shares[c.layer]))
-		width := 16 + float64(utf8.RuneCountInString(label))*charWidth + 14
+		width := 16 + float64(utf8.RuneCountInString(label))*charWidth + 8
 		fmt.Fprintf(d, `<g class="key" data-layer="%s"><rect class="hit" x="%s" y="%d" width="%s" height="22"/>`+
 			`<rect x="%s" y="%d" width="11" height="11" rx="3" fill="%s"/><text x="%s" y="%d">%s</text></g>`+"\n",
 			c.layer, number(x-3), y-11, number(width), number(x), y-6, hexColour(c.hue, c.saturation, c.luminosity), number(x+16), y+4, label)
