@@ -35,6 +35,9 @@ func StartProcess(ctx context.Context, spec ProcessSpec) (*Process, error) {
 	return &Process{target: t, Started: t.started, ReadyAfter: t.readyAfter}, nil
 }
 
+// SinceStart is the time since it was executed.
+func (p *Process) SinceStart() time.Duration { return time.Since(p.Started) }
+
 // PID is the process id.
 func (p *Process) PID() int { return p.target.pid }
 

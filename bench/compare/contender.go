@@ -1,0 +1,178 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"freshet/bench"
+)
+
+// contender is one broker of the comparison.
+type contender struct {
+	spec    BrokerSpec
+	title   string // what it is, with its version
+	addr    string
+	dataDir string // "" for a broker that runs already
+	logDir  string // where its output is kept
+	exe     string
+	args    []string
+	process *bench.Process // nil for a broker that runs already
+	driver  *bench.Driver
+	starts  int // to name the logs
+	promise AckPromise
+	idleRSS int64
+}
+
+// sharedSettings are what every broker that is started here is given, so that
+// none wins by its defaults.
+func (o *Options) sharedSettings() []string {
+	settings := []string{
+		"auto.create.topics.enable=false",
+		"offsets.topic.num.partitions=1",
+		"group.initial.rebalance.delay.ms=0",
+		// A deleted topic's memory must be free before the next run starts.
+		"log.segment.delete.delay.ms=0",
+	}
+	if o.Fsync {
+		settings = append(settings, "log.flush.interval.messages=1")
+	}
+	return append(settings, o.Overrides...)
+}
+
+// prepare makes ready what starting the contender needs, and starts nothing.
+func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir string, kafka *kafkaHome) (*contender, error) {
+	c := &contender{spec: spec, addr: spec.Addr, title: "runs already", logDir: logDir}
+	if spec.Kind == KindOutside {
+		return c, nil
+	}
+	var err error
+	if c.addr, err = bench.FreeAddr(); err != nil {
+		return nil, err
+	}
+	if c.dataDir, err = os.MkdirTemp(tempDir, spec.Name+"-"); err != nil {
+		return nil, fmt.Errorf("cannot make the data directory of %s: %w", spec.Name, err)
+	}
+	settings := append(o.sharedSettings(), o.BrokerOverrides[spec.Name]...)
+	if spec.Kind == KindKafka {
+		return c, c.prepareKafka(ctx, o, settings, kafka)
+	}
+	c.exe, c.title = o.Executable, "this binary, "+o.Version
+	if spec.Executable != "" {
+		c.exe, c.title = spec.Executable, spec.Executable
+	}
+	c.args = []string{"start"}
+	settings = append([]string{
+		"listeners=PLAINTEXT://" + c.addr,
+		"advertised.listeners=PLAINTEXT://" + c.addr,
+		"log.dirs=" + c.dataDir,
+	}, settings...)
+	for _, setting := range settings {
+		c.args = append(c.args, "--override", setting)
+	}
+	return c, nil
+}
+
+func (c *contender) prepareKafka(ctx context.Context, o *Options, settings []string, kafka *kafkaHome) error {
+	controller, err := bench.FreeAddr()
+	if err != nil {
+		return err
+	}
+	config := c.dataDir + ".properties"
+	if err := kafka.format(ctx, config, kafkaProperties(c.addr, controller, c.dataDir, settings)); err != nil {
+		return err
+	}
+	c.exe, c.args = kafka.java, kafka.command(o.HeapOpts, kafkaMain, config)
+	c.title = fmt.Sprintf("Apache Kafka %s, %s, %s", kafka.version, strings.Join(o.HeapOpts, " "), kafka.javaVersion)
+	return nil
+}
+
+// start executes the broker and returns when it accepts connections.
+func (c *contender) start(ctx context.Context) error {
+	c.starts++
+	log := filepath.Join(c.logDir, fmt.Sprintf("%s-%d.log", c.spec.Name, c.starts))
+	process, err := bench.StartProcess(ctx, bench.ProcessSpec{Name: c.spec.Name, Exe: c.exe, Args: c.args, Addr: c.addr, LogPath: log})
+	if err != nil {
+		return err
+	}
+	c.process = process
+	return nil
+}
+
+// connect makes the driver of the running broker.
+func (c *contender) connect(ctx context.Context, replication int16) error {
+	e := bench.Endpoint{Addr: c.addr, PID: c.spec.PID, DataDir: c.dataDir}
+	if c.process != nil {
+		e.PID = c.process.PID()
+	}
+	driver, err := bench.NewDriver(ctx, e, replication)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.spec.Name, err)
+	}
+	c.driver = driver
+	return nil
+}
+
+// stop ends the broker if it was started here; its data stay.
+func (c *contender) stop() error {
+	if c.driver != nil {
+		c.driver.Close()
+		c.driver = nil
+	}
+	if c.process == nil {
+		return nil
+	}
+	process := c.process
+	c.process = nil
+	if err := process.Stop(); err != nil {
+		return fmt.Errorf("%s: %w", c.spec.Name, err)
+	}
+	return nil
+}
+
+// watch cancels everything when the broker ends before its time.
+func (c *contender) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	process := c.process
+	if process == nil {
+		return
+	}
+	go func() {
+		select {
+		case <-process.Exited():
+			cancel(fmt.Errorf("%s ended during the comparison; its output ends with:\n%s", c.spec.Name, process.Tail()))
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// startTopic is the topic that a start is timed with.
+const startTopic = "compare-start"
+
+// startTimes are one timed start, in milliseconds from exec.
+type startTimes struct{ portMs, ackMs float64 }
+
+// timeStart starts the broker on the data it has, which hold startTopic, and
+// times it. driver was connected to it before, and knows its versions still.
+func (c *contender) timeStart(ctx context.Context, driver *bench.Driver, acks int16) (startTimes, error) {
+	if err := c.start(ctx); err != nil {
+		return startTimes{}, err
+	}
+	ready := c.process.ReadyAfter
+	if err := driver.FirstAck(ctx, c.addr, startTopic, acks); err != nil {
+		return startTimes{}, fmt.Errorf("%s: %w", c.spec.Name, err)
+	}
+	acked := c.process.SinceStart()
+	return startTimes{portMs: ready.Seconds() * 1e3, ackMs: acked.Seconds() * 1e3}, nil
+}
+
+// stopAll stops every contender.
+func stopAll(contenders []*contender) error {
+	var errs []error
+	for _, c := range contenders {
+		errs = append(errs, c.stop())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,380 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// section is one block of the table: lines of one kind of figure.
+type section struct {
+	title string
+	lines []line
+	legs  []string // notes under the block
+}
+
+// line is one figure of one row for every broker.
+type line struct {
+	label  string
+	metric *Metric
+	format func(float64) string
+	// beside, if set, is a second cell for each broker, such as MB/s.
+	beside func(broker string) string
+	// words call an improvement and its opposite: "faster", "slower".
+	words [2]string
+}
+
+const absent = "–"
+
+var (
+	speedWords  = [2]string{"faster", "slower"}
+	amountWords = [2]string{"less", "more"}
+	timeWords   = [2]string{"shorter", "longer"}
+)
+
+// WriteTable writes the report for people.
+func (r *Report) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	r.writeHeading(&b)
+	for _, s := range []section{r.throughput(), r.cpu(), r.latency(), r.process()} {
+		r.writeSection(&b, s)
+	}
+	r.writeFoot(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) writeHeading(b *strings.Builder) {
+	e := r.Environment
+	fmt.Fprintf(b, "freshet bench compare · commit %s · Linux %s · %s, %d CPUs, %.0f GiB · %s\n",
+		e.Commit, e.Kernel, e.CPUModel, e.CPUs, float64(e.MemBytes)/(1<<30), e.FileSystem)
+	width := 0
+	for _, broker := range r.Brokers {
+		width = max(width, len(broker.Name))
+	}
+	for _, broker := range r.Brokers {
+		fmt.Fprintf(b, "  %-*s  %s\n", width, broker.Name, broker.Title)
+	}
+	if len(r.Unequal) == 0 && len(r.Brokers) > 0 {
+		fmt.Fprintf(b, "an ack meant, on all sides: %s\n", r.Brokers[0].Ack.Words)
+	} else {
+		b.WriteString("NOT EQUAL, compared because of --force: " + strings.Join(r.Unequal, "; ") + "\n")
+		for _, broker := range r.Brokers {
+			fmt.Fprintf(b, "  %-*s  %s\n", width, broker.Name, broker.Ack.Words)
+		}
+	}
+	fmt.Fprintf(b, "medians of %d repetitions in changing order, after %d thrown away; ±: %s\n", r.Repetitions, r.Warmup, intervalWords(r.Repetitions))
+}
+
+func intervalWords(n int) string {
+	confidence := reachable(n)
+	if n < 2 {
+		return "needs two repetitions at least"
+	}
+	if confidence < wantedConfidence {
+		return fmt.Sprintf("%.0f %% confidence interval of the median (95 %% needs 6 repetitions)", 100*confidence)
+	}
+	return "95 % confidence interval of the median"
+}
+
+// throughput are the rows that ran as fast as the broker let them.
+func (r *Report) throughput() section {
+	s := section{title: "throughput, records/s", legs: []string{"MB = 2^20 bytes of record batches, headers included"}}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.fixedRate() || row.closedLoop() {
+			continue
+		}
+		mb := row.metric("log_mb_per_second")
+		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("records_per_second"), format: thousands, words: speedWords,
+			beside: func(broker string) string {
+				if mb == nil || mb.Brokers[broker] == nil || mb.Brokers[broker].Median == 0 {
+					return ""
+				}
+				return thousands(mb.Brokers[broker].Median) + " MB/s"
+			}})
+	}
+	return s
+}
+
+// cpu is what the broker's process used, for a GB or, where records come one by
+// one, for a request.
+func (r *Report) cpu() section {
+	s := section{title: "broker CPU", legs: []string{"s/GB: seconds for 10^9 bytes of record batches, user + system; all threads of the process"}}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.closedLoop() {
+			continue
+		}
+		if row.Name == "one-record" {
+			s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu_us_per_request"), words: amountWords,
+				format: func(v float64) string { return significant(v) + " µs each" }})
+			continue
+		}
+		user, system := row.metric("cpu_user_seconds_per_gb"), row.metric("cpu_system_seconds_per_gb")
+		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu_seconds_per_gb"), words: amountWords,
+			format: func(v float64) string { return significant(v) + " s/GB" },
+			beside: func(broker string) string {
+				if user == nil || system == nil || user.Brokers[broker] == nil || system.Brokers[broker] == nil {
+					return ""
+				}
+				return significant(user.Brokers[broker].Median) + " + " + significant(system.Brokers[broker].Median)
+			}})
+	}
+	return s
+}
+
+// latency are the percentiles, at saturation and at fixed rates.
+func (r *Report) latency() section {
+	s := section{title: "latency, ms", legs: []string{
+		"open loop: from the time a record was due, so waiting counts; saturated: from send to answer with five requests in flight on each connection"}}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		points := []string{"p50", "p99", "p999"}
+		if row.Kind == string(rowSaturate) && !row.closedLoop() {
+			points = []string{"p50", "p99"}
+		}
+		if row.Name == "java-end-to-end" {
+			points = []string{"mean", "p50", "p99"}
+		}
+		for _, prefix := range []string{"latency_", "ack_"} {
+			label := row.Title
+			switch {
+			case prefix == "ack_" && row.metric("latency_p50_us") != nil:
+				label += ", acknowledged"
+			case row.Kind == string(rowSaturate) && !row.closedLoop():
+				label += ", saturated"
+			}
+			for j, point := range points {
+				m := row.metric(prefix + point + "_us")
+				if m == nil {
+					continue
+				}
+				if j > 0 {
+					label = ""
+				}
+				s.lines = append(s.lines, line{label: label + "\t" + percentileName(point), metric: m, words: timeWords,
+					format: func(v float64) string { return significant(v / 1e3) }})
+			}
+		}
+	}
+	return s
+}
+
+// process are memory and start.
+func (r *Report) process() section {
+	s := section{title: "memory and start", legs: []string{"start: from exec to the first accepted connection, and to the first record " +
+		"acknowledged in a topic that was there; format and fetch are not part of it"}}
+	add := func(label, name string, format func(float64) string, words [2]string) {
+		s.lines = append(s.lines, line{label: label, metric: metricOf(r.Process, name), format: format, words: words})
+	}
+	ms := func(v float64) string { return thousands(v) + " ms" }
+	mb := func(v float64) string { return thousands(v/bytesPerMB) + " MB" }
+	add("start to open port", "start_port_ms", ms, speedWords)
+	add("start to first acknowledgement", "start_ack_ms", ms, speedWords)
+	add("RSS, idle after the start", "idle_rss_bytes", mb, amountWords)
+	if peak := r.peakRSS(); peak != nil {
+		s.lines = append(s.lines, line{label: "RSS, largest of all rows", metric: peak, format: mb, words: amountWords})
+	}
+	add("CPU, idle, % of one core", "idle_cpu_percent", significant, amountWords)
+	return s
+}
+
+// peakRSS is the largest peak of each repetition's rows; nil if not measured.
+func (r *Report) peakRSS() *Metric {
+	values := make(map[string][]float64)
+	for _, broker := range r.Brokers {
+		byRep := make([]float64, r.Repetitions)
+		for _, row := range r.Rows {
+			for _, run := range row.Runs {
+				if run.Broker == broker.Name && run.Repetition <= len(byRep) {
+					byRep[run.Repetition-1] = max(byRep[run.Repetition-1], float64(run.PeakRSSBytes))
+				}
+			}
+		}
+		for _, v := range byRep {
+			values[broker.Name] = append(values[broker.Name], positive(v))
+		}
+	}
+	return newMetric("peak_rss_bytes", "B", LowerIsBetter, r.Brokers, values)
+}
+
+// fixedRate reports an open-loop row.
+func (row *Row) fixedRate() bool {
+	return len(row.Runs) > 0 && row.Runs[0].RatePerSecond > 0
+}
+
+// closedLoop reports a row with one record on its way at a time.
+func (row *Row) closedLoop() bool {
+	return row.Name == "round-trip" || row.Name == "end-to-end" || row.Name == "java-end-to-end"
+}
+
+func percentileName(point string) string {
+	if point == "p999" {
+		return "p99.9"
+	}
+	return point
+}
+
+// writeSection draws one block; lines without a figure are left out.
+func (r *Report) writeSection(b *strings.Builder, s section) {
+	heads := []string{s.title, ""}
+	for _, broker := range r.Brokers {
+		heads = append(heads, broker.Name, "", "")
+	}
+	first := ""
+	if len(r.Brokers) > 0 {
+		first = r.Brokers[0].Name
+	}
+	for i, broker := range r.Brokers {
+		switch {
+		case i == 0:
+		case len(r.Brokers) == 2:
+			heads = append(heads, first+" is")
+		default:
+			heads = append(heads, "than "+broker.Name)
+		}
+	}
+	rows := [][]string{heads}
+	for _, l := range s.lines {
+		if l.metric != nil {
+			rows = append(rows, r.cells(l))
+		}
+	}
+	if len(rows) == 1 {
+		return
+	}
+	b.WriteString("\n")
+	drawGrid(b, rows)
+	for _, leg := range s.legs {
+		b.WriteString("  " + leg + "\n")
+	}
+}
+
+// cells are the label, its second part, three cells a broker and the ratios.
+func (r *Report) cells(l line) []string {
+	label, point, _ := strings.Cut(l.label, "\t")
+	row := []string{label, point}
+	for _, broker := range r.Brokers {
+		e := l.metric.Brokers[broker.Name]
+		value, beside := absent, ""
+		if e != nil {
+			value = l.format(e.Median)
+			if l.beside != nil {
+				beside = l.beside(broker.Name)
+			}
+		}
+		row = append(row, value, plusMinus(e), beside)
+	}
+	for _, broker := range r.Brokers[min(1, len(r.Brokers)):] {
+		row = append(row, ratioText(l.metric.Ratios, broker.Name, l.words))
+	}
+	return row
+}
+
+func plusMinus(e *Estimate) string {
+	half := e.halfWidth()
+	switch {
+	case math.IsNaN(half):
+		return ""
+	case half < 0.095:
+		return "±" + strconv.FormatFloat(100*half, 'f', 1, 64) + " %"
+	}
+	return fmt.Sprintf("±%.0f %%", 100*half)
+}
+
+// ratioText says how much better or worse the first broker is than another.
+func ratioText(ratios []Ratio, to string, words [2]string) string {
+	for _, r := range ratios {
+		if r.To != to {
+			continue
+		}
+		factor, word := r.Improvement, words[0]
+		if factor < 1 {
+			factor, word = 1/factor, words[1]
+		}
+		text := significant(factor) + "× " + word
+		if factor < 1.005 {
+			text = "the same"
+		}
+		if !r.Shown {
+			text = "~ " + text
+		}
+		return text
+	}
+	return absent
+}
+
+func (r *Report) writeFoot(b *strings.Builder) {
+	b.WriteString("\n~ could be chance (Mann-Whitney, p ≥ 0.05)\n")
+	for _, note := range r.Notes {
+		b.WriteString("note: " + note + "\n")
+	}
+	fmt.Fprintf(b, "%.0f s; results, histograms and logs are in %s\n", r.Seconds, r.OutDir)
+}
+
+// drawGrid aligns rows, the first two columns to the left and the others to the
+// right, with a rule under the heads. Empty columns take no room.
+func drawGrid(b *strings.Builder, rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	total := -2
+	for _, w := range widths {
+		if w > 0 {
+			total += w + 2
+		}
+	}
+	for i, row := range rows {
+		var text strings.Builder
+		for j, cell := range row {
+			if widths[j] == 0 {
+				continue
+			}
+			pad := strings.Repeat(" ", widths[j]-utf8.RuneCountInString(cell))
+			if j < 2 {
+				text.WriteString("  " + cell + pad)
+			} else {
+				text.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+		if i == 0 {
+			b.WriteString("  " + strings.Repeat("─", total) + "\n")
+		}
+	}
+}
+
+// significant prints three significant digits, without an exponent.
+func significant(v float64) string {
+	if v == 0 {
+		return "0"
+	}
+	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
+	if digits <= 0 {
+		return thousands(v)
+	}
+	return strconv.FormatFloat(v, 'f', min(digits, 4), 64)
+}
+
+// thousands prints a whole number with commas.
+func thousands(v float64) string {
+	digits := strconv.FormatFloat(math.Abs(v), 'f', 0, 64)
+	var b strings.Builder
+	if v < 0 && digits != "0" {
+		b.WriteByte('-')
+	}
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
+}
