@@ -1,0 +1,128 @@
+package report
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Flame is a flame graph found with a run.
+type Flame struct {
+	Title string
+	Run   string // the run's label when the page has several
+	Path  string // of the file, relative to the page
+	// Source is the frame's address: the whole drawing, or "" when the page
+	// would become too long; it is then linked.
+	Source template.URL
+	// Width and Height are the drawing's own size.
+	Width, Height float64
+}
+
+// flameBudget bounds the drawings inside one page, in bytes of their files.
+const flameBudget = 760 << 10
+
+// loadFlames finds the SVG files of a run, in its directory and below.
+func loadFlames(dir fs.FS, notes *[]string) []Flame {
+	var names []string
+	err := fs.WalkDir(dir, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(name, ".svg") {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		*notes = append(*notes, fmt.Sprintf("Flame graphs cannot be listed: %v.", err))
+	}
+	slices.Sort(names)
+	var flames []Flame
+	for _, name := range names {
+		data, err := fs.ReadFile(dir, name)
+		if err == nil {
+			var f Flame
+			if f, err = newFlame(name, data); err == nil {
+				flames = append(flames, f)
+				continue
+			}
+		}
+		*notes = append(*notes, fmt.Sprintf("%s is not shown: %v.", name, err))
+	}
+	return flames
+}
+
+// newFlame reads a drawing's size and puts it whole into an address. The page
+// shows it in a sandboxed frame, so that its script may zoom but not reach the
+// page, and nothing in it can load anything.
+func newFlame(name string, data []byte) (Flame, error) {
+	f := Flame{Path: name, Title: strings.ReplaceAll(strings.TrimSuffix(path.Base(name), ".svg"), "-", " ")}
+	var err error
+	if f.Width, f.Height, err = svgSize(data); err != nil {
+		return f, err
+	}
+	f.Source = template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(data))
+	return f, nil
+}
+
+// svgSize is the size of a well-formed drawing, of its viewBox if it has one.
+func svgSize(data []byte) (width, height float64, err error) {
+	decoder := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("it is no well-formed SVG: %w", err)
+		}
+		root, ok := token.(xml.StartElement)
+		if !ok || width > 0 {
+			continue
+		}
+		if root.Name.Local != "svg" {
+			return 0, 0, fmt.Errorf("its root is <%s>, not <svg>", root.Name.Local)
+		}
+		width, height = 1200, 600
+		for _, attr := range root.Attr {
+			number, err := strconv.ParseFloat(strings.TrimSuffix(attr.Value, "px"), 64)
+			switch {
+			case attr.Name.Local == "width" && err == nil && number > 0:
+				width = number
+			case attr.Name.Local == "height" && err == nil && number > 0:
+				height = number
+			}
+		}
+		for _, attr := range root.Attr {
+			if box := strings.Fields(attr.Value); attr.Name.Local == "viewBox" && len(box) == 4 {
+				w, errW := strconv.ParseFloat(box[2], 64)
+				h, errH := strconv.ParseFloat(box[3], 64)
+				if errW == nil && errH == nil && w > 0 && h > 0 {
+					width, height = w, h
+				}
+			}
+		}
+	}
+	if width == 0 {
+		return 0, 0, errors.New("it holds no drawing")
+	}
+	return width, height, nil
+}
+
+// limitFlames takes out the drawings that would make the page too long; they
+// stay as links.
+func limitFlames(flames []Flame) {
+	left := flameBudget * 4 / 3 // base64
+	for i := range flames {
+		if left -= len(flames[i].Source); left < 0 {
+			left += len(flames[i].Source)
+			flames[i].Source = ""
+		}
+	}
+}
