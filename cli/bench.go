@@ -45,7 +45,7 @@ bench-out/<date>-<commit>/.`
 	client.Short = "Measure with real producers and consumers"
 	run := newBenchRunCommand("run", nil)
 	run.Short = "Measure in both ways (what bench alone does)"
-	cmd.AddCommand(run, saturate, client, newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(),
+	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(),
 		newBenchScaleCommand(), newBenchLinkedInCommand())
 	return cmd
 }
@@ -59,6 +59,7 @@ type benchFlags struct {
 	quiet bool
 	floor bool
 	null  bool
+	prof  profileFlags
 }
 
 // newBenchRunCommand builds a command that runs a suite; modes fixes them,
@@ -106,6 +107,7 @@ func (f *benchFlags) register(cmd *cobra.Command, chooseMode bool) {
 	flags.StringVar(&o.TempDir, "temp-dir", "", "where the data directories are made; default the system's temporary directory")
 	flags.StringVar(&o.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-<commit>")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	f.prof.register(flags)
 	f.out.register(cmd)
 }
 
@@ -126,6 +128,9 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		return failf("cannot find this binary to start it as the broker: %v", err)
 	}
 	o.Floor, o.Null = f.floor, f.null
+	if o.Profile, err = f.prof.options(); err != nil {
+		return err
+	}
 	o.Command = append([]string{"freshet"}, os.Args[1:]...)
 	o.Version, o.Commit = Version, Commit
 	if !f.quiet {
