@@ -43,6 +43,8 @@ func figures() []figure {
 		{"cpu_user_seconds_per_gb", "s/GB", LowerIsBetter, func(r bench.Run) float64 { return cpuShare(r, true) }},
 		{"cpu_system_seconds_per_gb", "s/GB", LowerIsBetter, func(r bench.Run) float64 { return cpuShare(r, false) }},
 		{"cpu_us_per_request", "µs", LowerIsBetter, bench.Run.CPUPerRequestUs},
+		{"cpu_user_us_per_request", "µs", LowerIsBetter, func(r bench.Run) float64 { return r.CPUPerRequestUs() * tickShare(r, true) }},
+		{"cpu_system_us_per_request", "µs", LowerIsBetter, func(r bench.Run) float64 { return r.CPUPerRequestUs() * tickShare(r, false) }},
 		{"peak_rss_bytes", "B", LowerIsBetter, func(r bench.Run) float64 { return positive(float64(r.PeakRSSBytes)) }},
 		{"client_cpu_seconds_per_gb", "s/GB", LowerIsBetter, func(r bench.Run) float64 {
 			return positive(over(r.GeneratorCPUSeconds, float64(r.LogBytes)/bytesPerGB))
@@ -79,9 +81,12 @@ func figures() []figure {
 	return list
 }
 
-// cpuShare divides the run's exact CPU time as the kernel's ticks divide it:
-// the two parts come in steps of 10 ms, their sum does not.
-func cpuShare(r bench.Run, user bool) float64 {
+// cpuShare is the user or the system part of the run's CPU seconds per GB.
+func cpuShare(r bench.Run, user bool) float64 { return r.CPUPerGB() * tickShare(r, user) }
+
+// tickShare divides a run's CPU time as the kernel's ticks divide it: the two
+// parts come in steps of 10 ms, their exact sum does not.
+func tickShare(r bench.Run, user bool) float64 {
 	if r.CPU == nil {
 		return math.NaN()
 	}
@@ -89,7 +94,7 @@ func cpuShare(r bench.Run, user bool) float64 {
 	if user {
 		part = r.CPU.UserSeconds
 	}
-	return r.CPUPerGB() * over(part, r.CPU.UserSeconds+r.CPU.SystemSeconds)
+	return over(part, r.CPU.UserSeconds+r.CPU.SystemSeconds)
 }
 
 func over(a, b float64) float64 {

@@ -136,16 +136,16 @@ func runJavaOn(ctx context.Context, kafka *kafkaHome, d *bench.Driver, addr stri
 	if err != nil {
 		return bench.RowRun{}, err
 	}
-	if row.tool != javaConsumer && records != row.moved() {
-		return bench.RowRun{}, fmt.Errorf("%s sent %d records, and the topic holds %d", row.tool, row.moved(), records)
+	if row.tool == javaProducer && records != row.records {
+		return bench.RowRun{}, fmt.Errorf("%s sent %d records, and the topic holds %d", row.tool, row.records, records)
+	}
+	if row.tool == javaConsumer && parsed.records < row.records {
+		return bench.RowRun{}, fmt.Errorf("%s read %d records of %d", row.tool, parsed.records, row.records)
 	}
 	run.VerifiedRecords = records
 	parsed.fill(&run, row, bytes, records)
 	return bench.RowRun{Run: run}, nil
 }
-
-// moved is how many records the tool sends in all.
-func (row javaRow) moved() int64 { return row.records }
 
 // topicSize is what a topic's partitions hold: bytes in the log directories of
 // their leaders, 0 if the broker does not tell, and records.

@@ -54,10 +54,6 @@ func parseProducerPerf(out string) (javaResult, error) {
 	}, nil
 }
 
-// consumerHeads are the columns of ConsumerPerformance since Kafka 4.2; before,
-// the count's had other names.
-const consumerRecordsHead, consumerRecordsHeadOld = "data.consumed.in.nMsg", "data.consumed.in.nRecords"
-
 // parseConsumerPerf reads the line below the heads. The rate is that of the
 // time spent fetching, without joining the group.
 func parseConsumerPerf(out string) (javaResult, error) {
@@ -74,11 +70,7 @@ func parseConsumerPerf(out string) (javaResult, error) {
 		for j, head := range heads {
 			byHead[head] = cells[j]
 		}
-		count, ok := byHead[consumerRecordsHead]
-		if !ok {
-			count = byHead[consumerRecordsHeadOld]
-		}
-		records, err1 := strconv.ParseInt(count, 10, 64)
+		records, err1 := strconv.ParseInt(byHead["data.consumed.in.nMsg"], 10, 64)
 		fetchMs, err2 := strconv.ParseFloat(byHead["fetch.time.ms"], 64)
 		if err1 != nil || err2 != nil || fetchMs <= 0 {
 			break

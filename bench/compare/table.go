@@ -66,14 +66,15 @@ func (r *Report) writeHeading(b *strings.Builder) {
 			fmt.Fprintf(b, "  %-*s  %s\n", width, broker.Name, broker.Ack.Words)
 		}
 	}
+	if r.Repetitions == 1 {
+		fmt.Fprintf(b, "one repetition, after %d thrown away: nothing is known of how the figures vary\n", r.Warmup)
+		return
+	}
 	fmt.Fprintf(b, "medians of %d repetitions in changing order, after %d thrown away; ±: %s\n", r.Repetitions, r.Warmup, intervalWords(r.Repetitions))
 }
 
 func intervalWords(n int) string {
 	confidence := reachable(n)
-	if n < 2 {
-		return "needs two repetitions at least"
-	}
 	if confidence < wantedConfidence {
 		return fmt.Sprintf("%.0f %% confidence interval of the median (95 %% needs 6 repetitions)", 100*confidence)
 	}
@@ -109,14 +110,13 @@ func (r *Report) cpu() section {
 		if row.closedLoop() {
 			continue
 		}
+		name, unit := "_seconds_per_gb", " s/GB"
 		if row.Name == "one-record" {
-			s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu_us_per_request"), words: amountWords,
-				format: func(v float64) string { return significant(v) + " µs each" }})
-			continue
+			name, unit = "_us_per_request", " µs each"
 		}
-		user, system := row.metric("cpu_user_seconds_per_gb"), row.metric("cpu_system_seconds_per_gb")
-		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu_seconds_per_gb"), words: amountWords,
-			format: func(v float64) string { return significant(v) + " s/GB" },
+		user, system := row.metric("cpu_user"+name), row.metric("cpu_system"+name)
+		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu" + name), words: amountWords,
+			format: func(v float64) string { return significant(v) + unit },
 			beside: func(broker string) string {
 				if user == nil || system == nil || user.Brokers[broker] == nil || system.Brokers[broker] == nil {
 					return ""
