@@ -58,10 +58,13 @@ type sample struct {
 const (
 	// sampleSpacing is the time between two samples of a short run.
 	sampleSpacing = 50 * time.Millisecond
+	// gridSpacing is the width of a LatencyGrid's columns in a short run.
+	gridSpacing = 5 * time.Millisecond
 	// maxSamples and maxGridColumns bound what a run of any length keeps: at
-	// the limit every second one goes and the spacing doubles.
+	// the limit every second sample goes, two columns become one, and the
+	// spacing doubles.
 	maxSamples     = 256
-	maxGridColumns = 256
+	maxGridColumns = 128
 )
 
 // samples keeps a bounded number of samples of a run of unknown length. It has
@@ -173,7 +176,7 @@ type latencyGrid struct {
 	columns []*[gridCells]int64 // nil for a column without latencies
 }
 
-func newLatencyGrid() *latencyGrid { return &latencyGrid{width: sampleSpacing} }
+func newLatencyGrid() *latencyGrid { return &latencyGrid{width: gridSpacing} }
 
 // add counts a latency that belongs to a time since the run's start.
 func (g *latencyGrid) add(at, latency time.Duration) {

@@ -106,12 +106,12 @@ func TestGridFolds(t *testing.T) {
 func TestGridsMerge(t *testing.T) {
 	long, short := newLatencyGrid(), newLatencyGrid()
 	long.add(0, time.Millisecond)
-	long.add(maxGridColumns*sampleSpacing, time.Millisecond)
-	short.add(60*time.Millisecond, time.Millisecond)
-	short.add(110*time.Millisecond, time.Microsecond)
+	long.add(maxGridColumns*gridSpacing, time.Millisecond)
+	short.add(6*time.Millisecond, time.Millisecond)
+	short.add(11*time.Millisecond, time.Microsecond)
 	short.merge(long)
 	out := short.sparse()
-	if out.IntervalMs != 100 || len(out.Columns) != maxGridColumns/2+1 {
+	if out.IntervalMs != 10 || len(out.Columns) != maxGridColumns/2+1 {
 		t.Fatalf("%d columns of %v ms", len(out.Columns), out.IntervalMs)
 	}
 	if got, want := out.Columns[:2], [][][2]int64{{{79, 2}}, {{39, 1}}}; !reflect.DeepEqual(got, want) {
@@ -123,12 +123,12 @@ func TestGridSchema(t *testing.T) {
 	g := newLatencyGrid()
 	g.add(0, time.Microsecond)
 	g.add(0, time.Microsecond)
-	g.add(120*time.Millisecond, time.Millisecond)
+	g.add(12*time.Millisecond, time.Millisecond)
 	got, err := json.Marshal(g.sparse())
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"interval_ms":50,"steps_per_octave":4,"columns":[[[39,2]],[],[[79,1]]]}`
+	const want = `{"interval_ms":5,"steps_per_octave":4,"columns":[[[39,2]],[],[[79,1]]]}`
 	if string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
