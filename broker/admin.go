@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,11 +45,12 @@ func startAdmin(b *Broker, addr string) *adminServer {
 	mux.HandleFunc("/v1/status/ready", b.readyJSON)
 	new(profiling).register(mux)
 	a := &adminServer{addr: ln.Addr().String(), http: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
-	go func() {
+	// The connections' goroutines inherit the label.
+	go pprof.Do(context.Background(), pprof.Labels("loop", "admin"), func(context.Context) {
 		if err := a.http.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			slog.Error("admin server ended", "error", err)
 		}
-	}()
+	})
 	return a
 }
 

@@ -1,11 +1,13 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"time"
@@ -291,9 +293,11 @@ type errGroup struct {
 
 func (g *errGroup) run(f func() error) {
 	g.wg.Go(func() {
-		if err := f(); err != nil {
-			g.once.Do(func() { g.err = err })
-		}
+		pprof.Do(context.Background(), pprof.Labels("loop", "log-open-close"), func(context.Context) {
+			if err := f(); err != nil {
+				g.once.Do(func() { g.err = err })
+			}
+		})
 	})
 }
 

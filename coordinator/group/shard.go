@@ -1,8 +1,10 @@
 package group
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -217,9 +219,11 @@ func (s *shard) startLoadLocked() {
 	s.term++
 	term := s.term
 	c.loads.Go(func() {
-		c.loadSlots <- struct{}{}
-		defer func() { <-c.loadSlots }()
-		s.load(term)
+		pprof.Do(context.Background(), pprof.Labels("loop", "group-load"), func(context.Context) {
+			c.loadSlots <- struct{}{}
+			defer func() { <-c.loadSlots }()
+			s.load(term)
+		})
 	})
 }
 
