@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale run help
+.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale compare pgo run help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -47,6 +47,12 @@ bench: build ## Measure this machine in under two minutes; ARGS= for more
 
 bench-scale: build ## Check 10,000 partitions, 10,000 connections and a cold reader
 	@bin/freshet bench scale $(ARGS)
+
+compare: build ## Compare with Apache Kafka in under ten minutes; ARGS=--quick: three
+	@bin/freshet bench compare $(ARGS)
+
+pgo: ## Profile the benchmark into cmd/freshet/default.pgo and measure the gain
+	@GO="$(GO)" LDFLAGS="$(LDFLAGS)" scripts/pgo.sh $(ARGS)
 
 run: build ## Start a broker on 127.0.0.1:9092 with its data in ./data
 	@printf '%s\n' \
