@@ -48,19 +48,19 @@ func TestOptionsNameTheirFault(t *testing.T) {
 		t.Fatalf("both clients are refused: %v", err)
 	}
 	for word, change := range map[string]func(*Options){
-		"two brokers":  func(o *Options) { o.Brokers = o.Brokers[:1] },
-		"no client":    func(o *Options) { o.Clients = nil },
-		"no client \"": func(o *Options) { o.Clients = []Client{"x"} },
-		"repetition":   func(o *Options) { o.Repetitions = 0 },
-		"scale":        func(o *Options) { o.Scale = 0 },
-		"acks":         func(o *Options) { o.Client.Acks = 0 },
-		"records":      func(o *Options) { o.JavaRecords = 0 },
-		"time limit":   func(o *Options) { o.TimeLimit = 0 },
-		"MB/s":         func(o *Options) { o.RatesMB = []int{0} },
-		"both called":  func(o *Options) { o.Brokers[1].Name = o.Brokers[0].Name },
-		"this name":    func(o *Options) { o.BrokerOverrides = map[string][]string{"x": {"a=b"}} },
-		"no row \"":    func(o *Options) { o.Rows = []string{"nothing"} },
-		"no row is":    func(o *Options) { o.Rows = []string{"java-producer"} },
+		"two brokers":   func(o *Options) { o.Brokers = o.Brokers[:1] },
+		"no client":     func(o *Options) { o.Clients = nil },
+		"no client \"":  func(o *Options) { o.Clients = []Client{"x"} },
+		"repetition":    func(o *Options) { o.Repetitions = 0 },
+		"scale":         func(o *Options) { o.Scale = 0 },
+		"acks":          func(o *Options) { o.Client.Acks = 0 },
+		"records":       func(o *Options) { o.JavaRecords = 0 },
+		"time limit":    func(o *Options) { o.TimeLimit = 0 },
+		"MB/s":          func(o *Options) { o.RatesMB = []int{0} },
+		"both called":   func(o *Options) { o.Brokers[1].Name = o.Brokers[0].Name },
+		"this name":     func(o *Options) { o.BrokerOverrides = map[string][]string{"x": {"a=b"}} },
+		"no row \"":     func(o *Options) { o.Rows = []string{"nothing"} },
+		"no row \"java": func(o *Options) { o.Rows = []string{"java-producer"} },
 	} {
 		o := Defaults()
 		change(&o)

@@ -79,8 +79,11 @@ func (o *Options) rowNames() []string {
 // plan is what is run: the rows asked for, or the usual ones.
 func (o *Options) plan() []planned {
 	return slices.DeleteFunc(o.allRows(), func(row planned) bool {
-		if len(o.Rows) > 0 {
+		switch {
+		case len(o.Rows) > 0:
 			return !slices.Contains(o.Rows, row.name)
+		case o.quick:
+			return !slices.Contains(quickRows, row.name) && row.kind != rowOpenLoop
 		}
 		return row.kind == rowClient && !slices.Contains(comparedClientRows, row.name)
 	})

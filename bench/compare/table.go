@@ -282,6 +282,8 @@ func plusMinus(e *Estimate) string {
 		return ""
 	case half < 0.095:
 		return "±" + strconv.FormatFloat(100*half, 'f', 1, 64) + " %"
+	case half > 1:
+		return "±>100 %"
 	}
 	return fmt.Sprintf("±%.0f %%", 100*half)
 }
