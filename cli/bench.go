@@ -45,7 +45,7 @@ bench-out/<date>-<commit>/.`
 	client.Short = "Measure with real producers and consumers"
 	run := newBenchRunCommand("run", nil)
 	run.Short = "Measure in both ways (what bench alone does)"
-	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(), newBenchCompareCommand(),
+	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(),
 		newBenchScaleCommand(), newBenchLinkedInCommand())
 	return cmd
 }
@@ -107,7 +107,7 @@ func (f *benchFlags) register(cmd *cobra.Command, chooseMode bool) {
 	flags.StringVar(&o.TempDir, "temp-dir", "", "where the data directories are made; default the system's temporary directory")
 	flags.StringVar(&o.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-<commit>")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
-	f.prof.register(flags)
+	f.prof.register(cmd)
 	f.out.register(cmd)
 }
 

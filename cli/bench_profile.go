@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"freshet/bench"
 )
@@ -16,7 +16,8 @@ type profileFlags struct {
 	opts  bench.ProfileOptions
 }
 
-func (f *profileFlags) register(flags *pflag.FlagSet) {
+func (f *profileFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.BoolVar(&f.on, "profile", false, "keep profiles and flame graphs of the broker while each row is measured")
 	flags.StringSliceVar(&f.kinds, "profile-types", kindNames(bench.ProfileKinds()), "profiles to keep; perf only where the perf tool is installed")
 	flags.StringVar(&f.opts.Dir, "profile-dir", "profiles", "where the profiles go: <date>-<commit>-<row> in this directory")
