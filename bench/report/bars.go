@@ -1,5 +1,7 @@
 package report
 
+import "unicode/utf8"
+
 // Widths of every panel in its own units; the page scales it to its column.
 const (
 	panelWidth = 480.0
@@ -23,6 +25,7 @@ type bar struct {
 	low, high float64 // the interval, drawn when it is wider than a line
 	text      string  // printed behind the bar
 	note      string  // printed after the text, less loud
+	verdict   string  // ✓ or ✗ before the note, "" for none
 	target    float64 // a mark that the bar should stay below, 0 for none
 	tip       string
 }
@@ -40,6 +43,8 @@ type barChart struct {
 	bars       []bar
 	references []reference
 	limit      float64
+	// above puts the names over the bars, for narrow screens.
+	above bool
 }
 
 const (
@@ -73,9 +78,17 @@ func (c *barChart) draw(width, labelRoom float64) string {
 	if len(c.references) > 0 {
 		top = 22
 	}
-	height := top + barPitch*float64(len(c.bars)) + 2
+	pitch := barPitch
+	if c.above {
+		pitch, labelRoom = barPitch+18, 2
+	}
+	height := top + pitch*float64(len(c.bars)) + 2
 	s := begin(width, height, c.name)
-	full := width - labelRoom - barTextRoom
+	room := barTextRoom * width / panelWidth
+	if c.above {
+		room += 40
+	}
+	full := width - labelRoom - room
 	scale := c.scale()
 	x := func(v float64) float64 { return labelRoom + full*min(max(v, 0)/scale, 1) }
 	for _, r := range c.references {
@@ -84,16 +97,26 @@ func (c *barChart) draw(width, labelRoom float64) string {
 		s.put(`<text class="reflabel" x="%s" y="%s" text-anchor="middle">%s</text>`, at, px(top-9), esc(r.label))
 	}
 	for i, b := range c.bars {
-		b.draw(s, top+barPitch*float64(i), labelRoom, x, c.limit > 0 && b.value > scale)
+		y := top + pitch*float64(i)
+		s.put(`<g class="bar" data-tip="%s">`, b.tip)
+		s.put(`<rect class="hit" x="0" y="%s" width="%s" height="%s"/>`, px(y), px(width), px(pitch))
+		if c.above {
+			s.put(`<text class="name" x="%s" y="%s">%s</text>`, px(labelRoom), px(y+17), esc(b.label))
+		} else {
+			s.put(`<text class="name" x="%s" y="%s" text-anchor="end" dy=".35em">%s</text>`, px(labelRoom-10), px(y+pitch/2), esc(b.label))
+		}
+		b.draw(s, y+pitch-barPitch/2, x, c.limit > 0 && b.value > scale)
 	}
 	return s.end()
 }
 
-func (b *bar) draw(s *svg, y, labelRoom float64, x func(float64) float64, cut bool) {
-	middle := y + barPitch/2
-	s.put(`<g class="bar" data-tip="%s">`, b.tip)
-	s.put(`<rect class="hit" x="0" y="%s" width="%s" height="%s"/>`, px(y), px(panelWidth*2), px(barPitch))
-	s.put(`<text class="name" x="%s" y="%s" text-anchor="end" dy=".35em">%s</text>`, px(labelRoom-10), px(middle), esc(b.label))
+// textWidth is about what text takes, in the units of a panel.
+func textWidth(text string, each float64) float64 {
+	return float64(utf8.RuneCountInString(text)) * each
+}
+
+// draw adds the bar around a height and closes its group.
+func (b *bar) draw(s *svg, middle float64, x func(float64) float64, cut bool) {
 	parts := b.parts
 	if len(parts) == 0 {
 		parts = []part{{b.value, ""}}
@@ -116,10 +139,13 @@ func (b *bar) draw(s *svg, y, labelRoom float64, x func(float64) float64, cut bo
 	if b.target > 0 {
 		at := x(b.target)
 		s.put(`<path class="target" d="M%s %sv%s"/>`, px(at), px(middle-barHeight/2-4), px(barHeight+8))
-		if at-end < 60 {
+		if room := textWidth(b.text, 7.6) + textWidth(b.note, 6.4) + 40; at-end < room {
 			end = max(end, at)
 		}
 	}
-	s.put(`<text class="value" x="%s" y="%s" dy=".35em">%s<tspan class="note" dx="7">%s</tspan></text></g>`,
-		px(end+8), px(middle), esc(b.text), esc(b.note))
+	s.put(`<text class="value" x="%s" y="%s" dy=".35em">%s`, px(end+8), px(middle), esc(b.text))
+	if b.verdict != "" {
+		s.put(`<tspan class="%s" dx="7">%s</tspan>`, map[string]string{"✓": "met", "✗": "missed"}[b.verdict], b.verdict)
+	}
+	s.put(`<tspan class="note" dx="5">%s</tspan></text></g>`, esc(b.note))
 }

@@ -30,7 +30,9 @@ func describe(r *bench.Report, files []string) Run {
 		fact("Memory", "%.1f GiB", float64(e.MemBytes)/(1<<30))
 	}
 	fact("File system", "%s %s", e.FileSystem, e.Device)
-	fact("Broker", "%s", brokerName(r))
+	if r.Broker.Address != "" {
+		fact("Broker", "%s", brokerName(r))
+	}
 	fact("Offers the APIs of Kafka", "%s", r.Broker.VersionGuess)
 	if r.Broker.ReadyMs > 0 {
 		fact("Ready after", "%.0f ms", r.Broker.ReadyMs)
@@ -88,7 +90,7 @@ func shellLine(words []string) string {
 	for i, word := range words {
 		switch {
 		case i == 0:
-		case len(words) > 6 && strings.HasPrefix(word, "--"):
+		case len(words) > 6 && strings.HasPrefix(word, "-"):
 			b.WriteString(" \\\n  ")
 		default:
 			b.WriteByte(' ')
@@ -137,6 +139,10 @@ func Combine(documents ...*Document) *Document {
 		for _, f := range d.Flames {
 			f.Run = label
 			out.Flames = append(out.Flames, f)
+		}
+		for _, p := range d.Process {
+			p.System += " · " + label
+			out.Process = append(out.Process, p)
 		}
 		for _, note := range d.Notes {
 			out.Notes = append(out.Notes, label+": "+note)

@@ -106,6 +106,14 @@ type Series struct {
 	MaxRatio float64     `json:"max_ratio"`
 	// Published is LinkedIn's figure of 2014 in records a second, 0 for none.
 	Published float64 `json:"published"`
+
+	key string // target or broker by which files beside the result name it
+}
+
+// ProcessFigure is a figure of a system's process rather than of a row.
+type ProcessFigure struct {
+	Name, Title, System string
+	Figure
 }
 
 // figure returns a figure, false if the series has none of that name.
@@ -163,7 +171,9 @@ type Document struct {
 	Runs   []Run
 	Series []Series
 	Flames []Flame
-	Notes  []string // what could not be read
+	// Process holds figures of the systems' processes, all of one name together.
+	Process []ProcessFigure
+	Notes   []string // what could not be read
 }
 
 // rows are the names of the rows in order of appearance.

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	heatHeight = 170.0
+	heatHeight = 200.0
 	// heatColumns bounds the cells of a map, and so the size of the page.
-	heatColumns = 96
+	heatColumns = 144
 	heatLevels  = 8
 	// heatGap stands between repetitions, in columns.
 	heatGap = 1
@@ -24,6 +24,9 @@ type heatMap struct {
 	runs []*bench.LatencyGrid
 	// loUs and hiUs, if set, fix the vertical axis, so that maps compare.
 	loUs, hiUs float64
+	// height is of the plot, caption stands in its corner; both may be zero.
+	height  float64
+	caption string
 }
 
 // column is a run's cells over one drawn interval.
@@ -68,8 +71,11 @@ func (h *heatMap) draw() string {
 		lo, hi = h.loUs, h.hiUs
 	}
 	y := logAxis("", lo, hi, microseconds)
-	s := begin(panelWidth, plotTop+heatHeight+plotBottom, h.name)
-	p := plot{left: panelLeft, top: plotTop, width: panelWidth - panelLeft - panelRight, height: heatHeight}
+	if h.height == 0 {
+		h.height = heatHeight
+	}
+	s := begin(panelWidth, plotTop+h.height+plotBottom, h.name)
+	p := plot{left: panelLeft, top: plotTop, width: panelWidth - panelLeft - panelRight, height: h.height}
 	s.put(`<rect class="heatback" x="%s" y="%s" width="%s" height="%s"/>`, px(p.left), px(p.top), px(p.width), px(p.height))
 	x := axis{label: "time", hi: 1, warp: identity}
 	drawn, most := make([][]column, len(h.runs)), int64(1)
@@ -98,12 +104,15 @@ func (h *heatMap) draw() string {
 		}
 		at += width * heatGap
 	}
+	p.axes(s, &x, &y)
 	for level := range levels {
 		if d := levels[level].String(); d != "" {
 			s.put(`<path class="h%d" d="%s"/>`, level, d)
 		}
 	}
-	p.axes(s, &x, &y)
+	if h.caption != "" {
+		s.put(`<text class="corner" x="%s" y="%s">%s</text>`, px(p.left+6), px(p.top+13), esc(h.caption))
+	}
 	s.WriteString(hits.String())
 	return s.end()
 }
@@ -120,24 +129,33 @@ func (h *heatMap) place(x *axis, run int, share, long float64) {
 
 // cells adds a column's rectangles to the paths of their levels.
 func (h *heatMap) cells(levels *[heatLevels]strings.Builder, c column, g *bench.LatencyGrid, p *plot, y *axis, at, width float64, most int64) {
-	for cell := int64(0); cell < 64*int64(g.StepsPerOctave); cell++ {
-		n := c[cell]
-		if n == 0 {
+	last := int64(62 * g.StepsPerOctave)
+	for cell := int64(0); cell < last; cell++ {
+		level := heatLevel(c[cell], most)
+		if level < 0 {
 			continue
 		}
-		from, to := bench.GridCellNs(cell, g.StepsPerOctave)
+		low := cell // cells of one colour on top of each other are one rectangle
+		for cell+1 < last && heatLevel(c[cell+1], most) == level {
+			cell++
+		}
+		from, _ := bench.GridCellNs(low, g.StepsPerOctave)
+		_, to := bench.GridCellNs(cell, g.StepsPerOctave)
 		top, bottom := p.y(y, to/1e3), p.y(y, from/1e3)
 		if bottom-top < 0.2 {
 			continue
 		}
-		fmt.Fprintf(&levels[heatLevel(n, most)], "M%s %sh%sv%sh-%sz", px(at), px(top), px(width+0.15), px(bottom-top), px(width+0.15))
+		fmt.Fprintf(&levels[level], "M%s %sh%sv%sh-%sz", px(at), px(top), px(width+0.15), px(bottom-top), px(width+0.15))
 	}
 }
 
 // heatLevel is the colour of a count, by its logarithm: a single slow record
-// among thousands must be seen.
+// among thousands must be seen. Nothing has no colour, -1.
 func heatLevel(n, most int64) int {
-	if n <= 0 || most <= 1 {
+	switch {
+	case n <= 0:
+		return -1
+	case most <= 1:
 		return heatLevels - 1
 	}
 	level := int(math.Log(float64(n)) / math.Log(float64(most)) * heatLevels)

@@ -29,19 +29,10 @@ const (
 // of an older or newer schema is read as far as it goes.
 func Load(dir string) (*Document, error) {
 	files := os.DirFS(dir)
-	data, err := fs.ReadFile(files, resultFile)
+	d, err := loadResult(files)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no directory of a benchmark run: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	var result bench.Report
-	if err := json.Unmarshal(data, &result); err != nil {
-		return nil, fmt.Errorf("%s/%s cannot be read: %w", dir, resultFile, err)
-	}
-	d := &Document{Title: "Benchmark of " + brokerName(&result)}
-	if v := result.SchemaVersion; v != bench.SchemaVersion {
-		d.Notes = append(d.Notes, fmt.Sprintf("The result has schema version %d; this page knows %d.", v, bench.SchemaVersion))
-	}
-	d.Series = seriesOf(&result)
 	d.addTimelines(files)
 	d.addPercentiles(files)
 	if f, err := files.Open(seriesFile); err == nil {
@@ -53,7 +44,29 @@ func Load(dir string) (*Document, error) {
 		d.Series = append(d.Series, more...)
 	}
 	d.Flames = loadFlames(files, &d.Notes)
-	d.Runs = []Run{describe(&result, rawFiles(files))}
+	return d, nil
+}
+
+// loadResult reads result.json, or compare.json where that is what there is.
+func loadResult(files fs.FS) (*Document, error) {
+	data, err := fs.ReadFile(files, resultFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		if data, err := fs.ReadFile(files, compareFile); err == nil {
+			return fromComparison(data, rawFiles(files))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no directory of a benchmark run: %w", err)
+	}
+	var result bench.Report
+	if err := json.Unmarshal(data, &result); err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", resultFile, err)
+	}
+	d := &Document{Title: "Benchmark of " + brokerName(&result), Series: seriesOf(&result),
+		Runs: []Run{describe(&result, rawFiles(files))}}
+	if v := result.SchemaVersion; v != bench.SchemaVersion {
+		d.Notes = append(d.Notes, fmt.Sprintf("The result has schema version %d; this page knows %d.", v, bench.SchemaVersion))
+	}
 	return d, nil
 }
 
@@ -98,7 +111,7 @@ func seriesOf(r *bench.Report) []Series {
 			if !ok {
 				continue
 			}
-			s := Series{Row: row.Name, Title: row.Title, Mode: string(row.Mode), Figures: figuresOf(&row, target, summary)}
+			s := Series{Row: row.Name, Title: row.Title, Mode: string(row.Mode), Figures: figuresOf(&row, target, summary), key: string(target)}
 			switch target {
 			case bench.TargetBroker:
 				s.System, s.Role, s.Ack = brokerName(r), RoleBroker, row.Ack
@@ -134,15 +147,7 @@ func figuresOf(row *bench.Row, target bench.TargetName, summary bench.Summary) m
 	spread(FigureCPURequest, summary.CPUPerRequestUs)
 	spread(FigureBatch, summary.BatchBytes)
 	spread(FigurePeakRSS, summary.PeakRSSBytes)
-	single := func(v float64) Figure { return Figure{v, v, v} }
-	if l := summary.Latency; l != nil {
-		figures[FigureP50], figures[FigureP99] = single(l.P50Us), single(l.P99Us)
-		figures[FigureP999], figures[FigureMax] = single(l.P999Us), single(l.MaxUs)
-	}
-	if l := summary.AckLatency; l != nil {
-		figures[FigureAckP50], figures[FigureAckP99] = single(l.P50Us), single(l.P99Us)
-		figures[FigureAckP999], figures[FigureAckMax] = single(l.P999Us), single(l.MaxUs)
-	}
+	addLatency(figures, summary.Latency, summary.AckLatency)
 	var user, system []float64
 	for _, run := range row.Runs {
 		if run.Target == target && run.CPU != nil && run.LogBytes > 0 {
@@ -154,6 +159,19 @@ func figuresOf(row *bench.Row, target bench.TargetName, summary bench.Summary) m
 		figures[FigureCPUUser], figures[FigureCPUSystem] = median(user), median(system)
 	}
 	return figures
+}
+
+// addLatency sets the figures of merged histograms, either of which may be nil.
+func addLatency(figures map[string]Figure, latency, ack *bench.LatencySummary) {
+	single := func(v float64) Figure { return Figure{v, v, v} }
+	if l := latency; l != nil {
+		figures[FigureP50], figures[FigureP99] = single(l.P50Us), single(l.P99Us)
+		figures[FigureP999], figures[FigureMax] = single(l.P999Us), single(l.MaxUs)
+	}
+	if l := ack; l != nil {
+		figures[FigureAckP50], figures[FigureAckP99] = single(l.P50Us), single(l.P99Us)
+		figures[FigureAckP999], figures[FigureAckMax] = single(l.P999Us), single(l.MaxUs)
+	}
 }
 
 // median needs at least one value.
@@ -178,29 +196,20 @@ func (d *Document) addTimelines(files fs.FS) {
 		return
 	}
 	for _, run := range timelines.Runs {
-		if s := d.find(run.Row, roleOf(string(run.Target))); s != nil {
+		if s := d.find(run.Row, string(run.Target)); s != nil {
 			s.Runs = append(s.Runs, run)
 		}
 	}
 }
 
-func (d *Document) find(row string, role Role) *Series {
+// find is the series of a row and a target, or a compared broker, by name.
+func (d *Document) find(row, key string) *Series {
 	for i := range d.Series {
-		if d.Series[i].Row == row && d.Series[i].Role == role {
+		if d.Series[i].Row == row && d.Series[i].key == key {
 			return &d.Series[i]
 		}
 	}
 	return nil
-}
-
-func roleOf(target string) Role {
-	switch bench.TargetName(target) {
-	case bench.TargetFloor:
-		return RoleFloor
-	case bench.TargetNull:
-		return RoleNull
-	}
-	return RoleBroker
 }
 
 // addPercentiles merges the kept histograms of each row and target. A row's
@@ -217,10 +226,10 @@ func (d *Document) addPercentiles(files fs.FS) {
 			continue
 		}
 		row := strings.TrimSuffix(name, ".hlog")
-		for role, h := range merged {
-			if s := d.find(row, role); s != nil {
+		for key, h := range merged {
+			if s := d.find(row, key); s != nil {
 				s.Percentiles = percentilesOf(h)
-			} else if s := d.find(strings.TrimSuffix(row, "-ack"), role); s != nil {
+			} else if s := d.find(strings.TrimSuffix(row, "-ack"), key); s != nil {
 				s.AckPercentiles = percentilesOf(h)
 			}
 		}
@@ -228,14 +237,14 @@ func (d *Document) addPercentiles(files fs.FS) {
 }
 
 // mergedByTarget reads a histogram log; a tag is target-repetition.
-func mergedByTarget(files fs.FS, name string) (map[Role]*hdr.Histogram, error) {
+func mergedByTarget(files fs.FS, name string) (map[string]*hdr.Histogram, error) {
 	f, err := files.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	log := hdr.NewHistogramLogReader(f)
-	merged := make(map[Role]*hdr.Histogram)
+	merged := make(map[string]*hdr.Histogram)
 	for {
 		h, err := log.NextIntervalHistogram()
 		if err != nil {
@@ -244,11 +253,13 @@ func mergedByTarget(files fs.FS, name string) (map[Role]*hdr.Histogram, error) {
 		if h == nil {
 			return merged, nil
 		}
-		target, _, _ := strings.Cut(h.Tag(), "-")
-		role := roleOf(target)
-		if merged[role] == nil {
-			merged[role] = h
-		} else if merged[role].Merge(h) > 0 {
+		key := h.Tag()
+		if i := strings.LastIndex(key, "-"); i >= 0 {
+			key = key[:i]
+		}
+		if merged[key] == nil {
+			merged[key] = h
+		} else if merged[key].Merge(h) > 0 {
 			return nil, errors.New("its histograms have different ranges")
 		}
 	}

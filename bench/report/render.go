@@ -42,6 +42,7 @@ type view struct {
 	Acks          []Fact
 	Notes         []string
 	Tiles         []tile
+	TilesOf       string // the run that they are of, when there are several
 	Sections      []section
 	Flames        []Flame
 	Heads         []string
@@ -71,8 +72,9 @@ func Render(w io.Writer, d *Document) error {
 	v := view{
 		Title: d.Title, Style: template.CSS(pageStyle), Script: template.JS(pageScript),
 		Notes: d.Notes, Tiles: d.tiles(), Sections: d.sections(), Flames: d.Flames,
-		Heads: tableHeads, Table: d.table(), Rules: rules,
+		Rules: rules,
 	}
+	v.Heads, v.Table = d.table()
 	for _, run := range d.Runs {
 		pr := pageRun{Run: run}
 		for _, b := range run.Blocks {
@@ -87,6 +89,8 @@ func Render(w io.Writer, d *Document) error {
 	v.Headline, v.Acks = d.headline()
 	if len(d.Runs) == 1 {
 		v.Commit = d.Runs[0].Label
+	} else if len(d.Runs) > 1 {
+		v.TilesOf = d.Runs[0].Label
 	}
 	out := bufio.NewWriter(w)
 	if err := page.Execute(out, v); err != nil {

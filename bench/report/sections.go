@@ -16,6 +16,8 @@ type panel struct {
 	Note  string
 	Wide  bool
 	Chart template.HTML
+	// Narrow is drawn instead on a narrow screen, where it is not empty.
+	Narrow template.HTML
 }
 
 // section is a part of the page.
@@ -58,6 +60,14 @@ func drawn(title, note, chart string) panel {
 	return panel{Title: title, Note: note, Chart: template.HTML(chart)}
 }
 
+// wide makes a panel as wide as the page, and its form for narrow screens.
+func wide(title, note string, chart *barChart) panel {
+	p := drawn(title, note, chart.draw(2*panelWidth, 250))
+	chart.above = true
+	p.Wide, p.Narrow = true, template.HTML(chart.draw(panelWidth, 0))
+	return p
+}
+
 // judged names what a ratio compares.
 var judged = map[bench.Judge]string{
 	bench.JudgeCPUPerGB:      "CPU per GB",
@@ -71,7 +81,7 @@ func (d *Document) ratioSection() section {
 	out := section{ID: "floor", Title: "Against the floor",
 		Lead: "The floor is the least a server can do for a request: one blocking thread a connection that receives, " +
 			"checks the CRC, writes and answers, or sends from the page cache, and nothing else. A bar left of the line at 1× " +
-			"costs less than that. The dark tick is the project's target for the row."}
+			"costs less than that. The heavy tick is the project's target for the row."}
 	chart := barChart{name: "Cost as a multiple of the floor's, by row",
 		references: []reference{{1, "the floor = 1×"}}, limit: 2.5}
 	several := 0
@@ -97,7 +107,8 @@ func (d *Document) ratioSection() section {
 				lines = append(lines, tipLine("", "repetitions", fmt.Sprintf("%.2f … %.2f×", r.Low, r.High)))
 			}
 			if s.MaxRatio > 0 {
-				b.note = fmt.Sprintf("%s ≤ %s", metMark(r.Median, s.MaxRatio), significant(s.MaxRatio))
+				b.note = "target ≤ " + significant(s.MaxRatio)
+				b.verdict = metMark(r.Median, s.MaxRatio)
 				lines = append(lines, tipLine("target", "target", "≤ "+significant(s.MaxRatio)+"×"))
 			}
 			b.tip = tip(lines...)
@@ -105,11 +116,19 @@ func (d *Document) ratioSection() section {
 		}
 	}
 	if len(chart.bars) > 0 {
-		p := drawn("Cost as a multiple of the floor's", "lower is better; whiskers: the repetitions' range", chart.draw(2*panelWidth, 250))
-		p.Wide = true
-		out.Panels = []panel{p}
+		out.Panels = []panel{wide("Cost as a multiple of the floor's", "lower is better; whiskers: the repetitions' range", &chart)}
 	}
 	return out
+}
+
+// aloneTitle names a panel of rows that one system alone ran.
+func (d *Document) aloneTitle() string {
+	for _, s := range d.Series {
+		if s.Mode == string(bench.ModeClient) {
+			return "With real clients"
+		}
+	}
+	return "Rows of one system"
 }
 
 // afterDot is the run's part of a system's name.
@@ -130,6 +149,15 @@ func metMark(ratio, limit float64) string {
 
 // barPanel draws one figure of one row for all its systems.
 func (d *Document) barPanel(row, figure string, format func(float64) string, skip ...Role) (panel, bool) {
+	chart, title := d.bars(row, figure, format, skip...)
+	if len(chart.bars) == 0 {
+		return panel{}, false
+	}
+	return drawn(title, "", chart.draw(panelWidth, labelRoom(chart.bars))), true
+}
+
+// bars are one figure of one row, a bar for each system, and the row's title.
+func (d *Document) bars(row, figure string, format func(float64) string, skip ...Role) (barChart, string) {
 	var chart barChart
 	title := row
 	for _, s := range d.of(row) {
@@ -156,12 +184,9 @@ func (d *Document) barPanel(row, figure string, format func(float64) string, ski
 		b.tip = tip(lines...)
 		chart.bars = append(chart.bars, b)
 	}
-	if len(chart.bars) == 0 {
-		return panel{}, false
-	}
 	d.compareBars(row, figure, &chart)
 	chart.name = title
-	return drawn(title, "", chart.draw(panelWidth, labelRoom(chart.bars))), true
+	return chart, title
 }
 
 // compareBars notes beside rivals how they stand to the first broker.
@@ -196,7 +221,7 @@ func labelRoom(bars []bar) float64 {
 	for _, b := range bars {
 		longest = max(longest, len([]rune(b.label)))
 	}
-	return min(max(float64(longest)*6.6+16, 84), 200)
+	return min(max(float64(longest)*7.2+16, 84), 210)
 }
 
 func cpuPerGB(v float64) string { return significant(v) + " s/GB" }
@@ -204,7 +229,8 @@ func cpuPerGB(v float64) string { return significant(v) + " s/GB" }
 func (d *Document) costSection() section {
 	out := section{ID: "cpu", Title: "CPU for each gigabyte",
 		Lead: "CPU seconds of the server's process, all threads and kernel workers, for 10⁹ bytes of record batches. " +
-			"Full colour is user time, light is system time. Lower is better."}
+			"Full colour is user time, light is system time. Lower is better; the small figures are multiples of the first bar."}
+	alone := barChart{name: "CPU for each GB with real clients"}
 	for _, row := range d.rows() {
 		figure, format := FigureCPU, cpuPerGB
 		skipRow := false
@@ -212,17 +238,25 @@ func (d *Document) costSection() section {
 			if s.Judge == bench.JudgeCPUPerRequest {
 				figure, format = FigureCPURequest, func(v float64) string { return significant(v) + " µs" }
 			}
-			skipRow = skipRow || s.Judge == bench.JudgeRoundTrip || len(s.Percentiles) > 0
+			skipRow = skipRow || s.Judge == bench.JudgeRoundTrip || isIdle(row)
 		}
 		if skipRow {
 			continue // the cost of an idle broker for each GB says nothing
 		}
-		if p, ok := d.barPanel(row, figure, format, RoleNull); ok {
+		chart, title := d.bars(row, figure, format, RoleNull)
+		if len(chart.bars) == 1 {
+			b := chart.bars[0]
+			b.label = title
+			alone.bars = append(alone.bars, b)
+		} else if p, ok := d.barPanel(row, figure, format, RoleNull); ok {
 			if figure == FigureCPURequest {
 				p.Note = "per request"
 			}
 			out.Panels = append(out.Panels, p)
 		}
+	}
+	if len(alone.bars) > 0 {
+		out.Panels = append(out.Panels, drawn(d.aloneTitle(), "", alone.draw(panelWidth, labelRoom(alone.bars))))
 	}
 	out.Legend = d.legend(func(s *Series) bool { return s.Role != RoleNull && s.Figures[FigureCPU].Median > 0 })
 	return out
@@ -232,12 +266,13 @@ func (d *Document) rateSection() section {
 	out := section{ID: "throughput", Title: "Throughput",
 		Lead: "Records a second, medians with the range of the repetitions. The null server answers without looking: " +
 			"it shows what the generator alone can do, so a broker near it is faster than its clients."}
+	published, drawnThere := d.publishedPanel()
 	for _, row := range d.rows() {
 		if d.isLatency(row) {
 			continue
 		}
-		p, ok := d.barPanel(row, FigureRecords, func(v float64) string { return si(v) + "/s" })
-		if !ok {
+		p, ok := d.barPanel(row, FigureRecords, perSecond)
+		if !ok || drawnThere[row] {
 			continue
 		}
 		for _, s := range d.of(row) {
@@ -252,14 +287,68 @@ func (d *Document) rateSection() section {
 		}
 		out.Panels = append(out.Panels, p)
 	}
+	if len(published.Chart) > 0 {
+		out.Panels = append(out.Panels, published)
+	}
 	out.Legend = d.legend(func(s *Series) bool { return !d.isLatency(s.Row) && s.Figures[FigureRecords].Median > 0 })
 	return out
 }
 
-// isLatency reports whether a row is there for its latency.
+func perSecond(v float64) string { return si(v) + "/s" }
+
+// publishedPanel draws LinkedIn's rows together, with their published figures
+// as marks, when they were measured on one broker alone. It also returns the
+// rows that it shows.
+func (d *Document) publishedPanel() (panel, map[string]bool) {
+	chart := barChart{name: "LinkedIn's benchmark of 2014: records a second"}
+	rows := make(map[string]bool)
+	system := ""
+	for _, row := range d.rows() {
+		for _, s := range d.of(row) {
+			f, ok := s.figure(FigureRecords)
+			if !ok || s.Role == RoleNull || s.Published == 0 {
+				continue
+			}
+			if system != "" && s.System != system {
+				return panel{}, nil
+			}
+			system = s.System
+			b := bar{label: s.Title, class: d.class(s.System), value: f.Median, low: f.Low, high: f.High, text: perSecond(f.Median),
+				target: s.Published, note: significant2(f.Median/s.Published) + "×"}
+			lines := []string{tipLine("", s.Title, ""), tipLine(b.class, s.System, b.text), tipLine("target", "LinkedIn 2014", perSecond(s.Published))}
+			if mb := s.first(FigurePayloadMB); mb > 0 {
+				lines = append(lines, tipLine("", "of values", significant(mb)+" MB/s"))
+			}
+			for _, ceiling := range d.of(row) {
+				if rate := ceiling.first(FigureRecords); ceiling.Role == RoleNull && rate > 0 {
+					lines = append(lines, tipLine("sn", "the clients' ceiling", perSecond(rate)))
+				}
+			}
+			b.tip = tip(lines...)
+			chart.bars, rows[row] = append(chart.bars, b), true
+		}
+	}
+	if len(chart.bars) == 0 {
+		return panel{}, nil
+	}
+	return wide("LinkedIn's benchmark of 2014, with real clients",
+		"heavy tick: LinkedIn's own figure, from brokers of six cores and clients on machines of their own", &chart), rows
+}
+
+// isIdle reports whether a row leaves the broker idle most of the time, by the
+// names of bench's rows.
+func isIdle(row string) bool {
+	return strings.HasPrefix(row, "round-trip") || strings.HasPrefix(row, "end-to-end") || strings.HasPrefix(row, "open-loop")
+}
+
+// isLatency reports whether a row is there for its latency, so that its rate
+// was chosen and not found.
 func (d *Document) isLatency(row string) bool {
+	if isIdle(row) || strings.HasPrefix(row, "ack-") {
+		return true
+	}
 	for _, s := range d.of(row) {
-		if len(s.Percentiles)+len(s.AckPercentiles) > 0 || s.first(FigureP50, FigureAckP50) > 0 {
+		if s.Mode == "open-loop" || s.Mode == "end-to-end" {
 			return true
 		}
 	}
@@ -294,12 +383,14 @@ func (d *Document) timePanel(row string) (panel, bool) {
 		if s.Role == RoleNull {
 			continue
 		}
-		for i, run := range s.Runs {
+		strong := true
+		for _, run := range s.Runs {
 			points := rates(run.Samples)
 			if len(points) < leastSamples {
 				continue
 			}
-			c.lines = append(c.lines, line{label: s.System, class: d.class(s.System), points: points, faint: i > 0})
+			c.lines = append(c.lines, line{label: s.System, class: d.class(s.System), points: points, faint: !strong})
+			strong = false
 			longest = max(longest, points[len(points)-1].x)
 			for _, p := range points {
 				highest = max(highest, p.y)
@@ -348,8 +439,8 @@ func rates(c bench.SampleColumns) []xy {
 
 func (d *Document) latencySection() section {
 	out := section{ID: "latency", Title: "Latency",
-		Lead: "Left: percentiles on HdrHistogram's axis, where each step is one nine more. Right: every latency over time; " +
-			"a darker cell holds more of them. In an open loop a latency counts from when the record was due, so that a stall " +
+		Lead: "Percentiles stand on HdrHistogram's axis, where each step is one nine more; dashed lines end at the acknowledgement. " +
+			"Beside them every latency over time: the stronger a cell's colour, the more it holds. In an open loop a latency counts from when the record was due, so that a stall " +
 			"shows in every record it delayed."}
 	for _, row := range d.rows() {
 		curve, ok := d.percentilePanel(row)
@@ -359,7 +450,9 @@ func (d *Document) latencySection() section {
 		out.Panels = append(out.Panels, curve)
 		out.Panels = append(out.Panels, d.heatPanels(row, curve.Title)...)
 	}
-	out.Legend = d.legend(func(s *Series) bool { return len(s.Percentiles)+len(s.AckPercentiles) > 0 })
+	out.Legend = d.legend(func(s *Series) bool {
+		return s.Role != RoleNull && len(s.Percentiles)+len(s.AckPercentiles) > 0
+	})
 	return out
 }
 
@@ -379,14 +472,12 @@ func (d *Document) percentilePanel(row string) (panel, bool) {
 			c.lines = append(c.lines, l)
 		}
 	}
-	both := false
 	for _, s := range d.of(row) {
 		if s.Role == RoleNull {
 			continue
 		}
 		add(s, s.System, s.Percentiles, false)
 		add(s, s.System+", acknowledged", s.AckPercentiles, true)
-		both = both || len(s.AckPercentiles) > 0
 		if s.Title != "" {
 			title = s.Title
 		}
@@ -405,10 +496,7 @@ func (d *Document) percentilePanel(row string) (panel, bool) {
 	if own := d.of(row)[0]; own.first(FigureP50, FigureAckP50) > 0 {
 		note = fmt.Sprintf("p50 %s · p99 %s", microseconds(own.first(FigureP50, FigureAckP50)), microseconds(own.first(FigureP99, FigureAckP99)))
 	}
-	if both {
-		note += " · dashed: acknowledged"
-	}
-	return drawn(title, strings.TrimPrefix(note, " · "), c.draw()), true
+	return drawn(title, note, c.draw()), true
 }
 
 // percentText prints a percentile with as many nines as it needs.
@@ -417,7 +505,7 @@ func percentText(v float64) string {
 	return fmt.Sprintf("%.*f", decimals, v)
 }
 
-// heatPanels are the maps of a row's systems, on one vertical axis.
+// heatPanels is a panel with the maps of a row's systems, on one vertical axis.
 func (d *Document) heatPanels(row, title string) []panel {
 	type source struct {
 		s     *Series
@@ -444,16 +532,28 @@ func (d *Document) heatPanels(row, title string) []panel {
 		}
 	}
 	lo, hi, _ := spanUs(all)
-	var panels []panel
-	for _, src := range sources {
+	charts, note := "", ""
+	for i, src := range sources {
 		h := heatMap{name: title + ": latency over time, " + src.s.System, runs: src.grids, loUs: lo, hiUs: hi}
-		panels = append(panels, drawn("Over time: "+src.s.System, strings.ToLower(title[:1])+title[1:], h.draw()))
+		if n := float64(len(sources)); n > 1 {
+			h.caption = src.s.System
+			h.height = max((heatHeight-(n-1)*(plotTop+plotBottom))/n, 84)
+		}
+		if i == 0 {
+			note = src.s.System
+		} else {
+			note += " above " + src.s.System
+		}
+		charts += h.draw()
 	}
-	return panels
+	if charts == "" {
+		return nil
+	}
+	return []panel{drawn("Every one of them, over time", note, charts)}
 }
 
 func (d *Document) memorySection() section {
-	out := section{ID: "memory", Title: "Memory",
+	out := section{ID: "memory", Title: "Memory and start",
 		Lead: "Resident memory of the server's process at its peak, reset before each run. The page cache, where the records are, is not part of it."}
 	out.Legend = d.legend(func(s *Series) bool { return s.Figures[FigurePeakRSS].Median > 0 })
 	chart := barChart{name: "Highest resident memory of all rows"}
@@ -480,10 +580,46 @@ func (d *Document) memorySection() section {
 		return out
 	}
 	out.Panels = append(out.Panels, drawn("Peak of all rows", "resident memory", chart.draw(panelWidth, labelRoom(chart.bars))))
+	out.Panels = append(out.Panels, d.processPanels()...)
 	if p, ok := d.residentPanel(); ok {
 		out.Panels = append(out.Panels, p)
 	}
 	return out
+}
+
+// processPanels draw the figures of the processes, one panel for each name.
+func (d *Document) processPanels() []panel {
+	var panels []panel
+	var names []string
+	for _, first := range d.Process {
+		if slices.Contains(names, first.Name) {
+			continue
+		}
+		names = append(names, first.Name)
+		format := func(v float64) string { return significant(v) + " %" }
+		switch {
+		case strings.HasSuffix(first.Name, "_ms"):
+			format = func(v float64) string { return microseconds(v * 1e3) }
+		case strings.HasSuffix(first.Name, "_bytes"):
+			format = megabytes
+		}
+		chart, own := barChart{name: first.Title}, 0.0
+		for _, p := range d.Process {
+			if p.Name != first.Name {
+				continue
+			}
+			b := bar{label: p.System, class: d.class(p.System), value: p.Median, low: p.Low, high: p.High, text: format(p.Median)}
+			if own == 0 {
+				own = p.Median
+			} else {
+				b.note = significant2(p.Median/own) + "×"
+			}
+			b.tip = tip(tipLine("", p.Title, ""), tipLine(b.class, p.System, b.text), tipLine("", "interval", format(p.Low)+" … "+format(p.High)))
+			chart.bars = append(chart.bars, b)
+		}
+		panels = append(panels, drawn(first.Title, "", chart.draw(panelWidth, labelRoom(chart.bars))))
+	}
+	return panels
 }
 
 // residentPanel draws memory over the run that lasted longest.

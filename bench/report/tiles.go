@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"freshet/bench"
 )
@@ -34,9 +36,12 @@ func (d *Document) tiles() []tile {
 	add(d.costTile("one-record"))
 	add(d.clientTile("producer-1"))
 	add(d.clientTile("consumer-1"))
-	add(d.latencyTile("open-loop", FigureAckP99, "acknowledged, 99 of 100", "open loop"))
+	add(d.latencyTile("ack-50mb", FigureAckP99, "99 of 100 acknowledged at 50 MB/s", "open loop"))
+	add(d.latencyTile("open-loop", FigureAckP99, "99 of 100 acknowledged", "open loop"))
 	add(d.latencyTile("end-to-end", FigureP50, "end to end, median", "closed loop"))
 	add(d.latencyTile("round-trip", FigureP50, "one-record round trip, median", ""))
+	add(d.processTile("start_ack_ms", "from start to the first ack"))
+	add(d.processTile("idle_rss_bytes", "resident when idle"))
 	if len(d.Runs) == 1 && d.Runs[0].ReadyMs > 0 {
 		run := d.Runs[0]
 		note := ""
@@ -68,15 +73,23 @@ func (d *Document) against(s *Series, figure string, lowerIsBetter bool) (string
 				continue
 			}
 			if role == RoleRival && lowerIsBetter {
-				return fmt.Sprintf("%s× less than %s", significant2(theirs/own), other.System), theirs > own
+				return lessThan(own, theirs, other.System), theirs > own
 			}
 			if role == RoleRival {
-				return fmt.Sprintf("%s× %s", significant2(own/theirs), other.System), own > theirs
+				return significant2(own/theirs) + "× " + other.System, own > theirs
 			}
 			return fmt.Sprintf("%.2f× the floor's", own/theirs), (own < theirs) == lowerIsBetter
 		}
 	}
 	return "", false
+}
+
+// lessThan compares two figures of which the smaller is better.
+func lessThan(own, theirs float64, system string) string {
+	if theirs >= own {
+		return significant2(theirs/own) + "× less than " + system
+	}
+	return significant2(own/theirs) + "× that of " + system
 }
 
 func (d *Document) rateTile(row string) (tile, bool) {
@@ -89,7 +102,7 @@ func (d *Document) rateTile(row string) (tile, bool) {
 		t.Value, t.Unit = fmt.Sprintf("%.2f", mb/1024), "GB/s"
 	}
 	if note, good := d.against(s, FigureCPU, true); note != "" {
-		t.Note, t.Good = "CPU: "+note, good
+		t.Note, t.Good = "CPU per GB: "+note, good
 	}
 	return t, true
 }
@@ -140,6 +153,26 @@ func (d *Document) latencyTile(row, figure, label, loop string) (tile, bool) {
 	return t, true
 }
 
+// processTile shows a figure of the first system's process beside the second's.
+func (d *Document) processTile(name, label string) (tile, bool) {
+	t, own := tile{Label: label}, 0.0
+	for _, p := range d.Process {
+		switch {
+		case p.Name != name || p.Median <= 0:
+		case own == 0:
+			own = p.Median
+			value := megabytes(own)
+			if strings.HasSuffix(name, "_ms") {
+				value = microseconds(own * 1e3)
+			}
+			t.Value, t.Unit, _ = strings.Cut(value, " ")
+		case t.Note == "":
+			t.Note, t.Good = lessThan(own, p.Median, p.System), p.Median > own
+		}
+	}
+	return t, own > 0
+}
+
 // tableRow is one line of the table of all figures.
 type tableRow struct {
 	Title, System, Class string
@@ -149,8 +182,9 @@ type tableRow struct {
 // tableHeads name the columns behind row and system.
 var tableHeads = []string{"records/s", "MB/s", "CPU s/GB", "µs/request", "batch B", "p50", "p99", "p99.9", "max", "ack p99", "peak RSS"}
 
-func (d *Document) table() []tableRow {
-	var out []tableRow
+// table is every system's figures in every row, without columns that are empty
+// throughout.
+func (d *Document) table() (heads []string, out []tableRow) {
 	for _, row := range d.rows() {
 		for _, s := range d.of(row) {
 			r := tableRow{Title: s.Title, System: s.System, Class: d.class(s.System)}
@@ -178,5 +212,19 @@ func (d *Document) table() []tableRow {
 			out = append(out, r)
 		}
 	}
-	return out
+	for column := range tableHeads {
+		if slices.ContainsFunc(out, func(r tableRow) bool { return r.Cells[column] != "" }) {
+			heads = append(heads, tableHeads[column])
+		}
+	}
+	for i := range out {
+		var cells []string
+		for column, cell := range out[i].Cells {
+			if slices.Contains(heads, tableHeads[column]) {
+				cells = append(cells, cell)
+			}
+		}
+		out[i].Cells = cells
+	}
+	return heads, out
 }
