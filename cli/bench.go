@@ -45,8 +45,8 @@ bench-out/<date>-<commit>/.`
 	client.Short = "Measure with real producers and consumers"
 	run := newBenchRunCommand("run", nil)
 	run.Short = "Measure in both ways (what bench alone does)"
-	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(),
-		newBenchScaleCommand(), newBenchLinkedInCommand())
+	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(), newBenchCompareCommand(),
+		newBenchScaleCommand(), newBenchLinkedInCommand(), newBenchOMBCommand())
 	return cmd
 }
 
