@@ -46,7 +46,7 @@ bench-out/<date>-<commit>/.`
 	run := newBenchRunCommand("run", nil)
 	run.Short = "Measure in both ways (what bench alone does)"
 	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(), newBenchCompareCommand(),
-		newBenchScaleCommand(), newBenchLinkedInCommand(), newBenchOMBCommand(), newBenchOMBCommand())
+		newBenchScaleCommand(), newBenchLinkedInCommand(), newBenchOMBCommand())
 	return cmd
 }
 
