@@ -14,6 +14,8 @@ import (
 	"freshet/iouring"
 	"freshet/metadata"
 	"freshet/storage"
+
+	"golang.org/x/sys/unix"
 )
 
 // Broker is one node: configuration, metadata, logs, network, coordinators.
@@ -84,6 +86,7 @@ func networkOptions(cfg *config.BrokerConfig) netOptions {
 		MaxRequestBytes: int(cfg.Network.SocketRequestMaxBytes),
 		FetchMaxBytes:   cfg.FetchMaxBytes,
 		MaxIdleMs:       cfg.Network.ConnectionsMaxIdleMs,
+		QueuedBytes:     queuedBytes(cfg.Network.QueuedMaxRequestBytes),
 		MaxConnections:  int(cfg.Network.MaxConnections),
 		MaxConnsPerIP:   int(cfg.Network.MaxConnectionsPerIP),
 		TrustCompressed: !cfg.Freshet.ValidateCompressed,
@@ -102,6 +105,20 @@ func networkOptions(cfg *config.BrokerConfig) netOptions {
 		opts.Listeners = append(opts.Listeners, ListenerSpec{Name: ln.Name, Host: ln.Host, Port: ln.Port})
 	}
 	return opts
+}
+
+// queuedBytes is queued.max.request.bytes, or a quarter of the machine's
+// memory where it is not set: many clients that each begin a large request
+// must not take the whole of it.
+func queuedBytes(configured int64) int64 {
+	if configured > 0 {
+		return configured
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 1 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit) / 4
 }
 
 // Start begins to serve.

@@ -37,6 +37,9 @@ func (p *chunkPool) get(size int) *chunk {
 			return c
 		}
 	}
+	if class > maxChunkBits {
+		return &chunk{buf: make([]byte, size), refs: 1} // never pooled, so not rounded up
+	}
 	return &chunk{buf: make([]byte, 1<<class), refs: 1}
 }
 

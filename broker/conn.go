@@ -26,6 +26,7 @@ type conn struct {
 	// when empty. asmAt is 0 whenever the connection is read from.
 	asm        *chunk
 	asmAt      int
+	held       int64 // bytes of asm in the broker's sum
 	asmSinceMs int64 // when the first byte of the partial frame came
 	lastMs     int64 // last activity, for connections.max.idle.ms
 
@@ -117,6 +118,34 @@ func (l *loop) onReadable(c *conn) {
 	if l.rbuf.refs > 1 && l.turn.empty() {
 		l.renewReadBuffer()
 	}
+	if err := c.account(); err != nil {
+		l.refuse(c, err)
+	}
+}
+
+// account keeps the broker's sum of what connections hold of requests that
+// have not arrived whole, or wait, and reports when it is too much. Only the
+// connection that grows is refused; buffers of up to minPartialBytes are not
+// counted, max.connections bounds those.
+func (c *conn) account() error {
+	held := int64(0)
+	if c.asm != nil && len(c.asm.buf) > minPartialBytes {
+		held = int64(len(c.asm.buf))
+		if need, known := c.asmNeed(); known { // pooled buffers are rounded up
+			held = min(held, int64(max(need, c.asm.n)))
+		}
+	}
+	grown := held - c.held
+	if grown == 0 {
+		return nil
+	}
+	c.held = held
+	srv := c.loop.srv
+	if sum := srv.heldBytes.Add(grown); grown > 0 && sum > srv.opts.QueuedBytes {
+		return fmt.Errorf("%w: %d bytes of unfinished requests are held, queued.max.request.bytes allows %d",
+			errMalformed, sum, srv.opts.QueuedBytes)
+	}
+	return nil
 }
 
 // renewReadBuffer takes a fresh read buffer while writes in flight still
@@ -170,6 +199,7 @@ func (c *conn) dropAsm() {
 		c.loop.chunks.put(c.asm)
 		c.asm, c.asmAt = nil, 0
 	}
+	_ = c.account() // less than before
 }
 
 // finishFrame completes the frame in the assembly buffer with what it needs
@@ -294,6 +324,7 @@ func (l *loop) unmute(c *conn) {
 			l.refuse(c, err)
 			return
 		}
+		_ = c.account() // no more than before
 		l.turn.end()
 	}
 	l.resumeReading(c)

@@ -28,6 +28,7 @@ type netOptions struct {
 	MaxRequestBytes int
 	FetchMaxBytes   int32
 	MaxIdleMs       int64
+	QueuedBytes     int64 // queued.max.request.bytes
 	MaxConnections  int
 	MaxConnsPerIP   int
 	SendBufferBytes int // 0: the kernel's choice
@@ -58,6 +59,8 @@ type server struct {
 
 	ring        iouring.Capabilities
 	calibration *iouring.Calibration
+
+	heldBytes atomic.Int64 // of unfinished requests, see conn.account
 
 	nconns  atomic.Int64
 	connIDs atomic.Uint64

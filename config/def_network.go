@@ -50,8 +50,8 @@ var networkDefs = []Def{
 		"Threads for background work; goroutines are scheduled by the Go runtime instead."},
 	{"queued.max.requests", Int, "500", atLeast(1), High, ReadOnly, NoEffect, public,
 		"Requests that may wait before reading stops; reading stops by connection instead."},
-	{"queued.max.request.bytes", Long, "-1", anyValue, Medium, ReadOnly, NoEffect, public,
-		"Bytes of requests in progress over all connections before reading stops; reading stops by connection instead."},
+	{"queued.max.request.bytes", Long, "-1", anyValue, Medium, ReadOnly, Works, public,
+		"Bytes that all connections together may hold of requests that have not arrived whole; a connection that would go beyond is closed. Unset, a quarter of the machine's memory."},
 	{"request.timeout.ms", Int, "30000", anyValue, High, ReadOnly, NoEffect, public,
 		"Time in ms that requests sent by the broker may take."},
 }
