@@ -363,15 +363,17 @@ func (r *run) buildAndDrain(ctx context.Context, test time.Duration, done chan<-
 // backlog to drain, until that is done too. A duration of 0 is without end.
 func (r *run) measure(ctx context.Context, duration time.Duration, drained <-chan struct{}) (*Result, error) {
 	result := newResult(&r.opts.Workload, r.opts.Driver.Name)
-	period := r.opts.Period
-	if duration > 0 {
-		period = min(period, duration)
-	}
-	tick := time.NewTicker(period)
+	tick := time.NewTimer(0)
 	defer tick.Stop()
+	<-tick.C
 	begin := time.Now()
 	last := begin
 	for {
+		period := r.opts.Period
+		if left := duration - last.Sub(begin); left > 0 {
+			period = min(period, left)
+		}
+		tick.Reset(period)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -382,8 +384,7 @@ func (r *run) measure(ctx context.Context, duration time.Duration, drained <-cha
 		result.addPeriod(p, now.Sub(last).Seconds(), int(r.subscriptions()))
 		r.sayPeriod(p, now.Sub(last).Seconds())
 		last = now
-		// A tick comes a moment before or after its time.
-		if duration == 0 || now.Sub(begin) < duration-period/2 || !isDone(drained) {
+		if duration == 0 || now.Sub(begin) < duration || !isDone(drained) {
 			continue
 		}
 		all := r.stats.takeCumulative()
