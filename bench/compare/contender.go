@@ -45,7 +45,7 @@ func (o *Options) sharedSettings() []string {
 
 // prepare makes ready what starting the contender needs, and starts nothing.
 func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir string, kafka *kafkaHome) (*contender, error) {
-	c := &contender{spec: spec, addr: spec.Addr, title: "runs already", logDir: logDir}
+	c := &contender{spec: spec, addr: spec.Addr, logDir: logDir}
 	if spec.Kind == KindOutside {
 		return c, nil
 	}
@@ -60,7 +60,7 @@ func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir 
 	if spec.Kind == KindKafka {
 		return c, c.prepareKafka(ctx, o, settings, kafka)
 	}
-	c.exe, c.title = o.Executable, "this binary, "+o.Version
+	c.exe, c.title = o.Executable, o.ownTitle()
 	if spec.Executable != "" {
 		c.exe, c.title = spec.Executable, spec.Executable
 	}
@@ -74,6 +74,18 @@ func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir 
 		c.args = append(c.args, "--override", setting)
 	}
 	return c, nil
+}
+
+// ownTitle names this binary as well as it is known.
+func (o *Options) ownTitle() string {
+	title := "Freshet, this binary"
+	if o.Version != "" {
+		title += ", version " + o.Version
+	}
+	if o.Commit != "" {
+		title += ", commit " + o.Commit
+	}
+	return title
 }
 
 func (c *contender) prepareKafka(ctx context.Context, o *Options, settings []string, kafka *kafkaHome) error {

@@ -49,7 +49,8 @@ type Options struct {
 	// JavaRecords is how many records the Java producer sends and the consumer
 	// reads, JavaMessages the length of EndToEndLatency.
 	JavaRecords, JavaMessages int64
-	// TimeLimit ends the repetitions early: no pass starts that would not fit.
+	// TimeLimit ends the repetitions early: no pass starts that would not fit if
+	// it took as long as the one before. One is always measured.
 	TimeLimit time.Duration
 	// Force compares brokers whose acknowledgements do not promise the same.
 	Force bool

@@ -167,6 +167,9 @@ func (s *session) describe(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", c.spec.Name, err)
 		}
 		c.promise = readPromise(ctx, c.driver.Kadm(), topic, s.opts.Client.Acks, s.opts.ReplicationFactor)
+		if c.exe == "" {
+			c.title = fmt.Sprintf("at %s, with the APIs of Kafka %s", c.addr, c.driver.VersionGuess())
+		}
 		b := Broker{Name: c.spec.Name, Kind: c.spec.Kind, Title: c.title, Address: c.addr,
 			VersionGuess: c.driver.VersionGuess(), Ack: c.promise}
 		if c.exe != "" {
@@ -303,12 +306,12 @@ func (s *session) measureIdle(ctx context.Context) error {
 // repeat runs the discarded passes and then the repetitions, until they are
 // done or the next would not end within the time limit.
 func (s *session) repeat(ctx context.Context, started time.Time) error {
-	var longest time.Duration
+	var last time.Duration // of the pass before, thrown away or not
 	for pass := range s.opts.Warmup + s.opts.Repetitions {
 		left := s.opts.TimeLimit - time.Since(started)
 		rep := pass - s.opts.Warmup
 		// One repetition is always measured: a result without any says nothing.
-		if rep >= 1 && longest > left {
+		if rep >= 1 && last > left {
 			s.report.Notes = append(s.report.Notes, fmt.Sprintf("%d of %d repetitions fitted into the time limit of %s",
 				rep, s.opts.Repetitions, s.opts.TimeLimit))
 			break
@@ -319,7 +322,7 @@ func (s *session) repeat(ctx context.Context, started time.Time) error {
 				return fmt.Errorf("%s: %w", row.name, err)
 			}
 		}
-		longest = max(longest, time.Since(begun))
+		last = time.Since(begun)
 		s.report.Repetitions = max(rep+1, 0)
 	}
 	return nil

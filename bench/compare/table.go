@@ -114,23 +114,32 @@ func (r *Report) cpu() section {
 		if row.Name == "one-record" {
 			name, unit = "_us_per_request", " µs each"
 		}
-		user, system := row.metric("cpu_user"+name), row.metric("cpu_system"+name)
-		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("cpu" + name), words: amountWords,
+		total, user, system := row.metric("cpu"+name), row.metric("cpu_user"+name), row.metric("cpu_system"+name)
+		s.lines = append(s.lines, line{label: row.Title, metric: total, words: amountWords,
 			format: func(v float64) string { return significant(v) + unit },
-			beside: func(broker string) string {
-				if user == nil || system == nil || user.Brokers[broker] == nil || system.Brokers[broker] == nil {
-					return ""
-				}
-				return significant(user.Brokers[broker].Median) + " + " + significant(system.Brokers[broker].Median)
-			}})
+			beside: func(broker string) string { return partsText(broker, total, user, system) }})
 	}
 	return s
+}
+
+// partsText divides a median as the medians of its two parts stand to each
+// other, so that the parts of the line add up.
+func partsText(broker string, total, user, system *Metric) string {
+	if total == nil || user == nil || system == nil {
+		return ""
+	}
+	t, u, s := total.Brokers[broker], user.Brokers[broker], system.Brokers[broker]
+	if t == nil || u == nil || s == nil || u.Median+s.Median == 0 {
+		return ""
+	}
+	scale := t.Median / (u.Median + s.Median)
+	return significant(u.Median*scale) + " + " + significant(s.Median*scale)
 }
 
 // latency are the percentiles, at saturation and at fixed rates.
 func (r *Report) latency() section {
 	s := section{title: "latency, ms", legs: []string{
-		"open loop: from the time a record was due, so waiting counts; saturated: from send to answer with five requests in flight on each connection"}}
+		"open loop: from the time a record was due, so waiting counts; saturated: from send to answer, five requests in flight a connection"}}
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		points := []string{"p50", "p99", "p999"}
@@ -166,8 +175,10 @@ func (r *Report) latency() section {
 
 // process are memory and start.
 func (r *Report) process() section {
-	s := section{title: "memory and start", legs: []string{"start: from exec to the first accepted connection, and to the first record " +
-		"acknowledged in a topic that was there; format and fetch are not part of it"}}
+	s := section{title: "memory and start"}
+	if metricOf(r.Process, "start_port_ms") != nil {
+		s.legs = []string{"start: from exec to the first accepted connection, and to the first record acknowledged in a topic that was there"}
+	}
 	add := func(label, name string, format func(float64) string, words [2]string) {
 		s.lines = append(s.lines, line{label: label, metric: metricOf(r.Process, name), format: format, words: words})
 	}
