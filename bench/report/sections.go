@@ -576,10 +576,9 @@ func (d *Document) memorySection() section {
 			chart.bars = append(chart.bars, b)
 		}
 	}
-	if len(out.Legend) == 0 {
-		return out
+	if len(chart.bars) > 0 {
+		out.Panels = append(out.Panels, drawn("Peak of all rows", "resident memory", chart.draw(panelWidth, labelRoom(chart.bars))))
 	}
-	out.Panels = append(out.Panels, drawn("Peak of all rows", "resident memory", chart.draw(panelWidth, labelRoom(chart.bars))))
 	out.Panels = append(out.Panels, d.processPanels()...)
 	if p, ok := d.residentPanel(); ok {
 		out.Panels = append(out.Panels, p)
