@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -183,7 +184,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// subtractProfile is what was added to a growing profile since before.
+// ownWork are the functions of the admin server and of profiling itself, which
+// would fill the profile of a broker that hardly allocates.
+var ownWork = regexp.MustCompile(`^(net/http\.\(\*(conn|connReader|Server)\)\.|runtime/pprof\.profileWriter)`)
+
+// subtractProfile is what was added to a growing profile since before, without
+// what profiling added.
 func subtractProfile(after, before *profile.Profile) (*profile.Profile, error) {
 	before = before.Copy()
 	before.Scale(-1)
@@ -191,6 +197,7 @@ func subtractProfile(after, before *profile.Profile) (*profile.Profile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot compare two profiles of one broker: %w", err)
 	}
+	difference.FilterSamplesByName(nil, ownWork, nil, nil)
 	difference.TimeNanos = after.TimeNanos
 	difference.DurationNanos = after.TimeNanos - before.TimeNanos
 	difference.DefaultSampleType = after.DefaultSampleType

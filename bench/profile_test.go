@@ -131,6 +131,24 @@ func TestTakeProfiles(t *testing.T) {
 	}
 }
 
+func TestProfilingIsNotInTheProfile(t *testing.T) {
+	with := func(name string, value int64) *profile.Profile {
+		p := simpleProfile("allocs", value)
+		p.Function[0].Name = name
+		return p
+	}
+	f := func(name string, want int64) {
+		t.Helper()
+		p, err := subtractProfile(with(name, 5), with(name, 3))
+		if err != nil || total(p) != want {
+			t.Errorf("%s: %d, %v", name, total(p), err)
+		}
+	}
+	f("net/http.(*conn).serve", 0)
+	f("runtime/pprof.profileWriter", 0)
+	f("freshet/broker.(*loop).run", 6)
+}
+
 func TestProfileSourceRefuses(t *testing.T) {
 	for _, address := range []string{"", "127.0.0.1:9644", "ftp://host"} {
 		if _, err := NewProfileSource(address); err == nil {
