@@ -132,7 +132,7 @@ func (d *Driver) Client(ctx context.Context, row ClientRow, config ClientConfig,
 	return RowRun{Run: run, Latency: recorders.latency, AckLat: recorders.ack}, err
 }
 
-// Fill writes at least records of valueBytes to a topic that exists, in
+// Fill writes at least records of valueBytes to an empty topic that exists, in
 // batches of 8 KiB, and returns how many it wrote.
 func (d *Driver) Fill(ctx context.Context, topic string, partitions int, records int64, valueBytes int) (int64, error) {
 	r := &clientRun{row: ClientRow{Partitions: partitions, ValueBytes: valueBytes}, target: d.target,

@@ -34,6 +34,8 @@ type Options struct {
 	// clients, or, after Quick, the few of a quick comparison.
 	Rows  []string
 	quick bool
+	// idleTime is the length of one of the idleSamples.
+	idleTime time.Duration
 	// Repetitions are measured after Warmup passes over all rows are thrown away.
 	Repetitions, Warmup int
 	// Starts is how often the start of each broker is timed.
@@ -100,6 +102,7 @@ func Defaults() Options {
 		ReplicationFactor: 1,
 		TimeLimit:         9*time.Minute + 30*time.Second,
 		HeapOpts:          []string{"-Xmx1G", "-Xms1G"},
+		idleTime:          500 * time.Millisecond,
 	}
 }
 

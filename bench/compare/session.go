@@ -265,11 +265,8 @@ func (s *session) addProcess(metric string, c *contender, value float64) {
 	s.process[metric][c.spec.Name] = append(s.process[metric][c.spec.Name], value)
 }
 
-// idleSamples of idleTime each show what the brokers cost when nobody uses them.
-const (
-	idleSamples = 4
-	idleTime    = 500 * time.Millisecond
-)
+// idleSamples show what the brokers cost when nobody uses them.
+const idleSamples = 4
 
 // measureIdle samples all brokers at once while nothing is asked of them.
 func (s *session) measureIdle(ctx context.Context) error {
@@ -282,7 +279,7 @@ func (s *session) measureIdle(ctx context.Context) error {
 			sampling.Go(func() {
 				runs[i], errs[i] = c.driver.Observe(func() error {
 					select {
-					case <-time.After(idleTime):
+					case <-time.After(s.opts.idleTime):
 						return nil
 					case <-ctx.Done():
 						return context.Cause(ctx)
