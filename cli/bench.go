@@ -32,8 +32,8 @@ on two cores:
             in an open loop
 
 With --bootstrap-server it drives a broker that runs already, of any make.
-The results, raw histograms and the broker's log are kept in
-bench-out/<date>-<commit>/.`
+The results, raw histograms, a page of charts (report.html) and the broker's log
+are kept in bench-out/<date>-<commit>/.`
 	cmd.Example = `  freshet bench
   freshet bench saturate --row produce-64k --repetitions 5
   freshet bench client --records 50000000
@@ -46,7 +46,7 @@ bench-out/<date>-<commit>/.`
 	run := newBenchRunCommand("run", nil)
 	run.Short = "Measure in both ways (what bench alone does)"
 	cmd.AddCommand(run, saturate, client, newBenchBinariesCommand(), newBenchServerCommand(false), newBenchServerCommand(true), newBenchListCommand(), newBenchCompareCommand(),
-		newBenchScaleCommand(), newBenchLinkedInCommand(), newBenchOMBCommand())
+		newBenchScaleCommand(), newBenchLinkedInCommand(), newBenchOMBCommand(), newBenchReportCommand())
 	return cmd
 }
 
@@ -141,6 +141,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return benchError(cmd.Context(), err)
 	}
+	drawReport(cmd.ErrOrStderr(), report.OutDir)
 	switch f.out.format {
 	case "json":
 		return report.WriteJSON(cmd.OutOrStdout())

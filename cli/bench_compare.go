@@ -128,6 +128,7 @@ func (f *compareFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return benchError(cmd.Context(), err)
 	}
+	drawReport(cmd.ErrOrStderr(), report.OutDir)
 	if f.out.format == "json" {
 		return report.WriteJSON(cmd.OutOrStdout())
 	}

@@ -2,11 +2,20 @@ package cli
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"freshet/bench/report"
 )
+
+// drawReport draws the page of a run that has just ended, beside its results. A
+// failure is said and does not fail the run: its results are kept.
+func drawReport(w io.Writer, dir string) {
+	if _, err := report.WriteFile("", dir); err != nil {
+		fmt.Fprintf(w, "the report is missing: %v; freshet bench report %s draws it again\n", err, dir)
+	}
+}
 
 // newBenchReportCommand builds `bench report`, which draws kept results.
 func newBenchReportCommand() *cobra.Command {
