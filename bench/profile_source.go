@@ -249,6 +249,9 @@ func FocusLabels(p *profile.Profile, labels []string) error {
 		}
 		return true
 	}, nil)
+	if !matched && len(known) == 0 {
+		return fmt.Errorf("no sample has the label %s: the profile has no labels", strings.Join(labels, " and "))
+	}
 	if !matched {
 		return fmt.Errorf("no sample has the label %s; the profile has: %s", strings.Join(labels, " and "), strings.Join(known, ", "))
 	}
