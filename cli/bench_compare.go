@@ -67,6 +67,7 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&o.Rows, "row", nil, "rows to run, by name (freshet bench list and its ack-…mb and java-… rows)")
 	flags.IntVar(&o.Repetitions, "repetitions", o.Repetitions, "how often each row is measured; 6 are needed for 95 % confidence")
 	flags.IntVar(&o.Warmup, "warmup", o.Warmup, "passes over all rows that are thrown away first")
+	flags.Float64Var(&o.WarmupScale, "warmup-scale", o.WarmupScale, "what each broker does before that: at 1, a gigabyte produced and two fetched")
 	flags.IntVar(&o.Starts, "starts", o.Starts, "how often each broker's start is timed")
 	flags.Float64Var(&o.Scale, "scale", o.Scale, "multiplies the sizes of the saturate rows")
 	flags.IntSliceVar(&o.RatesMB, "rate-mb", o.RatesMB, "rates of the open-loop rows in MB/s")

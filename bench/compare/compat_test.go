@@ -43,7 +43,7 @@ func TestAgainstApacheKafka(t *testing.T) {
 	o.TempDir, o.OutDir = t.TempDir(), filepath.Join(t.TempDir(), "out")
 	o.Rows = []string{"produce-64k", "ack-5mb", "producer-1", "end-to-end", "java-producer", "java-consumer", "java-end-to-end"}
 	o.RatesMB, o.OpenLoopSeconds = []int{5}, 0.5
-	o.Repetitions, o.Warmup, o.Starts, o.Scale = 1, 0, 1, 0.02
+	o.Repetitions, o.Warmup, o.WarmupScale, o.Starts, o.Scale = 1, 0, 0.05, 1, 0.02
 	o.Client.Records, o.Client.EndToEndMessages, o.JavaRecords, o.JavaMessages = 20_000, 100, 20_000, 100
 	report, err := Run(t.Context(), o)
 	if err != nil {

@@ -38,6 +38,9 @@ type Options struct {
 	idleTime time.Duration
 	// Repetitions are measured after Warmup passes over all rows are thrown away.
 	Repetitions, Warmup int
+	// WarmupScale is how much each broker does before them: at 1, a gigabyte
+	// produced in batches of 16 KiB and two fetched. 0 leaves it out.
+	WarmupScale float64
 	// Starts is how often the start of each broker is timed.
 	Starts int
 	// Scale multiplies the saturate rows' sizes.
@@ -93,6 +96,7 @@ func Defaults() Options {
 		Clients:         []Client{ClientFreshet},
 		Repetitions:     6,
 		Warmup:          1,
+		WarmupScale:     1,
 		Starts:          6,
 		Scale:           0.5,
 		RatesMB:         []int{10, 50},
@@ -129,7 +133,7 @@ func (o *Options) Validate() error {
 		return errors.New("a comparison needs two brokers at least")
 	case len(o.Clients) == 0:
 		return errors.New("no client is chosen: freshet, java or both")
-	case o.Repetitions < 1 || o.Warmup < 0 || o.Starts < 0:
+	case o.Repetitions < 1 || o.Warmup < 0 || o.WarmupScale < 0 || o.Starts < 0:
 		return errors.New("at least one repetition is needed, and counts cannot be negative")
 	case !(o.Scale > 0) || !(o.OpenLoopSeconds > 0):
 		return errors.New("the scale and the length of the open loop must be above 0")

@@ -70,7 +70,7 @@ func smallComparison(t *testing.T, behaviour string) Options {
 	o := Defaults()
 	o.Brokers = []BrokerSpec{{Name: "one", Kind: KindFreshet}, {Name: "two", Kind: KindFreshet}}
 	o.Rows = []string{"produce-16k", "ack-10mb"}
-	o.Repetitions, o.Warmup, o.Starts = 2, 1, 0
+	o.Repetitions, o.Warmup, o.WarmupScale, o.Starts = 2, 1, 0.001, 0
 	o.Scale, o.OpenLoopSeconds, o.Force = 0.005, 0.2, true
 	var err error
 	if o.Executable, err = os.Executable(); err != nil {

@@ -109,6 +109,9 @@ func (s *session) runAll(ctx context.Context, cancel context.CancelCauseFunc, st
 	if err := s.measureIdle(ctx); err != nil {
 		return err
 	}
+	if err := s.warmUp(ctx); err != nil {
+		return err
+	}
 	if err := s.repeat(ctx, started); err != nil {
 		return err
 	}
@@ -119,7 +122,7 @@ func (s *session) runAll(ctx context.Context, cancel context.CancelCauseFunc, st
 // countSteps is the length of the progress display.
 func (s *session) countSteps() int {
 	passes := s.opts.Warmup + s.opts.Repetitions
-	return 2 + s.opts.Starts + passes*len(s.rows)*len(s.opts.Brokers)
+	return 2 + s.opts.Starts + len(s.opts.Brokers) + passes*len(s.rows)*len(s.opts.Brokers)
 }
 
 // prepare fetches what is needed and formats the data directories.
@@ -296,6 +299,36 @@ func (s *session) measureIdle(ctx context.Context) error {
 				s.addProcess("idle_cpu_percent", c, 100*runs[i].CPU.TotalSeconds/runs[i].Seconds)
 			}
 		}
+	}
+	return nil
+}
+
+// warmUp has each broker produce and fetch before anything is measured, the
+// same amount whatever the rows are: a JVM's first gigabyte costs about three
+// times its third.
+func (s *session) warmUp(ctx context.Context) error {
+	for _, c := range s.contenders {
+		done := s.progress.Step(c.spec.Name+" warms up", nil)
+		for _, row := range bench.SaturateRows() {
+			scale := s.opts.WarmupScale
+			switch row.Name {
+			case "produce-16k":
+				scale *= float64(1<<30) / float64(row.TotalBytes)
+			case "fetch-1m":
+				scale *= float64(2<<30) / float64(row.TotalBytes)
+			default:
+				continue
+			}
+			if scale == 0 {
+				continue
+			}
+			s.topics++
+			topic := fmt.Sprintf("compare-warm-up-%d-%d", os.Getpid(), s.topics)
+			if _, err := c.driver.Saturate(ctx, row, bench.SaturateParams{Topic: topic, Scale: scale, Acks: s.opts.Client.Acks}); err != nil {
+				return fmt.Errorf("warming up %s: %w", c.spec.Name, err)
+			}
+		}
+		done()
 	}
 	return nil
 }
