@@ -140,6 +140,7 @@ func Combine(documents ...*Document) *Document {
 			f.Run = label
 			out.Flames = append(out.Flames, f)
 		}
+		out.FlameLinks = append(out.FlameLinks, d.FlameLinks...)
 		for _, p := range d.Process {
 			p.System += " · " + label
 			out.Process = append(out.Process, p)

@@ -171,6 +171,9 @@ type Document struct {
 	Runs   []Run
 	Series []Series
 	Flames []Flame
+	// FlameLinks are further flame graphs, which the page only links to.
+	FlameLinks []Flame
+	profiles   []string // directories of profiles, as the result names them
 	// Process holds figures of the systems' processes, all of one name together.
 	Process []ProcessFigure
 	Notes   []string // what could not be read

@@ -9,7 +9,9 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,6 +115,59 @@ func svgSize(data []byte) (width, height float64, err error) {
 		return 0, 0, errors.New("it holds no drawing")
 	}
 	return width, height, nil
+}
+
+// addProfiles finds the flame graphs of the directories of profiles that a
+// result names: relative to where the run was started, which may be here, or
+// two levels above the run's directory. Of each the one that tells most is
+// shown, with the kernel's frames if there is one; the others are linked.
+func (d *Document) addProfiles(dir string) {
+	for _, named := range d.profiles {
+		for _, place := range []string{filepath.Join(dir, "..", "..", named), named} {
+			names, err := fs.Glob(os.DirFS(place), "*.svg")
+			if err != nil || len(names) == 0 {
+				continue
+			}
+			d.addProfile(place, linkTo(dir, place), names)
+			break
+		}
+	}
+}
+
+func (d *Document) addProfile(place, link string, names []string) {
+	row := filepath.Base(place)
+	for _, known := range d.rows() {
+		if strings.HasSuffix(row, "-"+known) {
+			row = known
+			break
+		}
+	}
+	lead := ""
+	for _, name := range []string{"cpu.svg", "perf.svg"} {
+		if slices.Contains(names, name) {
+			lead = name
+		}
+	}
+	for _, name := range names {
+		f := Flame{Path: name}
+		var err error
+		if name == lead {
+			var data []byte
+			if data, err = os.ReadFile(filepath.Join(place, name)); err == nil {
+				f, err = newFlame(name, data)
+			}
+		}
+		if err != nil {
+			d.Notes = append(d.Notes, fmt.Sprintf("%s of %s is not shown: %v.", name, row, err))
+			continue
+		}
+		f.Title, f.Path = row+" · "+strings.TrimSuffix(name, ".svg"), path.Join(link, name)
+		if name == lead {
+			d.Flames = append(d.Flames, f)
+		} else {
+			d.FlameLinks = append(d.FlameLinks, f)
+		}
+	}
 }
 
 // limitFlames takes out the drawings that would make the page too long; they

@@ -44,6 +44,7 @@ func Load(dir string) (*Document, error) {
 		d.Series = append(d.Series, more...)
 	}
 	d.Flames = loadFlames(files, &d.Notes)
+	d.addProfiles(dir)
 	return d, nil
 }
 
@@ -63,7 +64,7 @@ func loadResult(files fs.FS) (*Document, error) {
 		return nil, fmt.Errorf("%s cannot be read: %w", resultFile, err)
 	}
 	d := &Document{Title: "Benchmark of " + brokerName(&result), Series: seriesOf(&result),
-		Runs: []Run{describe(&result, rawFiles(files))}}
+		Runs: []Run{describe(&result, rawFiles(files))}, profiles: result.Profiles}
 	if v := result.SchemaVersion; v != bench.SchemaVersion {
 		d.Notes = append(d.Notes, fmt.Sprintf("The result has schema version %d; this page knows %d.", v, bench.SchemaVersion))
 	}

@@ -207,6 +207,30 @@ func TestPageOfSeveralRuns(t *testing.T) {
 	}
 }
 
+// Profiles stand elsewhere, where the result says: the graph that tells most of
+// each row is shown, the others are linked.
+func TestProfilesOfARun(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "bench-out", "x")
+	result := sampleResult()
+	result.Profiles = []string{"profiles/20261122-100000-0123456789ab-round-trip", "profiles/gone"}
+	put(t, dir, resultFile, result)
+	for _, name := range []string{"cpu.svg", "perf.svg", "heap.svg"} {
+		put(t, root, result.Profiles[0]+"/"+name, sampleFlame)
+	}
+	text := rendered(t, dir)
+	checkPage(t, text)
+	if n := strings.Count(text, "<iframe"); n != 1 {
+		t.Errorf("%d graphs are shown, want 1", n)
+	}
+	for _, want := range []string{"<b>round-trip · perf</b>", ">round-trip · heap</a>", ">round-trip · cpu</a>",
+		"/profiles/20261122-100000-0123456789ab-round-trip/perf.svg\""} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
 // Figures of other tools join the page; fields unknown here do not matter.
 func TestSeriesOfOtherTools(t *testing.T) {
 	dir := sampleRun(t)

@@ -45,6 +45,7 @@ type view struct {
 	TilesOf       string // the run that they are of, when there are several
 	Sections      []section
 	Flames        []Flame
+	FlameLinks    []Flame
 	Heads         []string
 	Table         []tableRow
 	Runs          []pageRun
@@ -71,7 +72,7 @@ func Render(w io.Writer, d *Document) error {
 	limitFlames(d.Flames)
 	v := view{
 		Title: d.Title, Style: template.CSS(pageStyle), Script: template.JS(pageScript),
-		Notes: d.Notes, Tiles: d.tiles(), Sections: d.sections(), Flames: d.Flames,
+		Notes: d.Notes, Tiles: d.tiles(), Sections: d.sections(), Flames: d.Flames, FlameLinks: d.FlameLinks,
 		Rules: rules,
 	}
 	v.Heads, v.Table = d.table()
@@ -161,6 +162,9 @@ func (d *Document) Relocate(prefix string) {
 	}
 	for i := range d.Flames {
 		d.Flames[i].Path = path.Join(prefix, d.Flames[i].Path)
+	}
+	for i := range d.FlameLinks {
+		d.FlameLinks[i].Path = path.Join(prefix, d.FlameLinks[i].Path)
 	}
 	for i := range d.Runs {
 		for j, file := range d.Runs[i].Files {
