@@ -78,6 +78,7 @@ func (b *Broker) applyBrokerConfig(old, next *metadata.Image) {
 		return
 	}
 	b.cfg.Store(cfg)
+	b.logs.UpdateCleaner(cleanerConfig(cfg))
 	for t := range next.Topics() {
 		if have := b.net.topics.id(t.ID); have != nil {
 			if err := b.configure(have, t); err != nil {
@@ -193,6 +194,8 @@ func (b *Broker) logConfig(c *config.TopicConfig) storage.LogConfig {
 	lc.MaxMessageBytes = c.MaxMessageBytes
 	lc.MessageTimestampBeforeMax, lc.MessageTimestampAfterMax = c.TimestampBeforeMaxMs, c.TimestampAfterMaxMs
 	lc.CleanupDelete, lc.CleanupCompact = c.CleanupDelete, c.CleanupCompact
+	lc.DeleteRetentionMs, lc.MinCleanableDirtyRatio = c.DeleteRetentionMs, c.MinCleanableDirtyRatio
+	lc.MinCompactionLagMs, lc.MaxCompactionLagMs = c.MinCompactionLagMs, c.MaxCompactionLagMs
 	lc.FileDeleteDelayMs, lc.Preallocate = c.FileDeleteDelayMs, c.Preallocate
 	lc.ProducerIDExpirationMs = int64(b.Config().ProducerIDExpirationMs)
 	if c.LogAppendTime {

@@ -133,6 +133,7 @@ func (b *Broker) openLogs(clusterID string) error {
 		HighWatermarkCheckpointMs: cfg.HighWatermarkCheckpointMs,
 		RetentionCheckMs:          cfg.LogRetentionCheckMs,
 		InitialTaskDelayMs:        cfg.LogInitialTaskDelayMs,
+		Cleaner:                   cleanerConfig(cfg),
 		OnDirFailed:               func(dir string, err error) { go b.dirFailed(dir, err) },
 	})
 	if err != nil {
@@ -140,6 +141,16 @@ func (b *Broker) openLogs(clusterID string) error {
 	}
 	b.logs = logs
 	return nil
+}
+
+// cleanerConfig is what compaction obeys besides the topics' configuration.
+func cleanerConfig(cfg *config.BrokerConfig) storage.CleanerConfig {
+	c := cfg.Cleaner
+	return storage.CleanerConfig{
+		Enable: c.Enable, Threads: int(c.Threads), BackoffMs: c.BackoffMs,
+		DedupeBufferBytes: c.DedupeBufferSize, IOBufferBytes: int64(c.IOBufferSize),
+		LoadFactor: c.IOBufferLoadFactor, MaxBytesPerSecond: c.IOMaxBytesPerSecond,
+	}
 }
 
 // register records this broker and its directories in the metadata, so that

@@ -46,6 +46,7 @@ type BrokerConfig struct {
 	HighWatermarkCheckpointMs  int64 // replica.high.watermark.checkpoint.interval.ms
 	LogInitialTaskDelayMs      int64
 
+	Cleaner CleanerConfig
 	Network NetworkConfig
 	Group   GroupConfig
 	Freshet FreshetConfig
@@ -63,6 +64,17 @@ type NetworkConfig struct {
 	MaxConnectionsPerIP         int32
 	MaxConnectionsPerIPOverride map[string]int32
 	ConnectionsMaxIdleMs        int64 // negative: never closed
+}
+
+// CleanerConfig holds the keys of compaction that are not a topic's.
+type CleanerConfig struct {
+	Enable              bool
+	Threads             int32
+	BackoffMs           int64
+	DedupeBufferSize    int64 // bytes, of all threads
+	IOBufferSize        int32 // bytes, of all threads
+	IOBufferLoadFactor  float64
+	IOMaxBytesPerSecond float64
 }
 
 // GroupConfig holds the keys of the group coordinator.
@@ -161,6 +173,15 @@ func (c *BrokerConfig) fill(r *reader) error {
 		AutoFormat:         r.bool("freshet.auto.format"),
 		IOEngine:           r.text("freshet.io.engine"),
 		ValidateCompressed: r.bool("freshet.validate.compressed"),
+	}
+	c.Cleaner = CleanerConfig{
+		Enable:              r.bool("log.cleaner.enable"),
+		Threads:             r.int32("log.cleaner.threads"),
+		BackoffMs:           r.int64("log.cleaner.backoff.ms"),
+		DedupeBufferSize:    r.int64("log.cleaner.dedupe.buffer.size"),
+		IOBufferSize:        r.int32("log.cleaner.io.buffer.size"),
+		IOBufferLoadFactor:  r.double("log.cleaner.io.buffer.load.factor"),
+		IOMaxBytesPerSecond: r.double("log.cleaner.io.max.bytes.per.second"),
 	}
 	c.fillGroup(r)
 	if err := c.fillNetwork(r); err != nil {

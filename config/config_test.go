@@ -120,14 +120,14 @@ func TestEnvironmentKey(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	static := NewStatic(map[string]string{
-		"num.partition": "3", "log.cleaner.threads": "2", "retention.ms": "5",
+		"num.partition": "3", "num.replica.fetchers": "2", "retention.ms": "5",
 		"listener.name.internal.ssl.key.password": "x", "zookeeper.connect": "z", "num.partitions": "1",
 	})
 	got := strings.Join(static.Warnings(), "\n")
 	want := strings.Join([]string{
 		"configuration key listener.name.internal.ssl.key.password (embedded) has no effect in this version",
-		"configuration key log.cleaner.threads (embedded) is accepted but has no effect in this version: Threads that compact logs.",
 		"unknown configuration key num.partition (embedded) is ignored; did you mean num.partitions?",
+		"configuration key num.replica.fetchers (embedded) is accepted but has no effect in this version: Fetch threads per source broker.",
 		"unknown configuration key retention.ms (embedded) is ignored; did you mean log.retention.ms?",
 		"unknown configuration key zookeeper.connect (embedded) is ignored",
 	}, "\n")

@@ -58,10 +58,13 @@ func (r *reader) value(key string) value {
 	return v
 }
 
-func (r *reader) bool(key string) bool     { return r.value(key).bool }
-func (r *reader) int16(key string) int16   { return int16(r.value(key).int) }
-func (r *reader) int32(key string) int32   { return int32(r.value(key).int) }
-func (r *reader) int64(key string) int64   { return r.value(key).int }
+func (r *reader) bool(key string) bool   { return r.value(key).bool }
+func (r *reader) int16(key string) int16 { return int16(r.value(key).int) }
+func (r *reader) int32(key string) int32 { return int32(r.value(key).int) }
+func (r *reader) int64(key string) int64 { return r.value(key).int }
+func (r *reader) double(key string) float64 {
+	return r.value(key).double
+}
 func (r *reader) text(key string) string   { return r.value(key).text }
 func (r *reader) list(key string) []string { return r.value(key).list }
 

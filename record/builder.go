@@ -24,6 +24,10 @@ type BuilderOptions struct {
 	BaseSequence  int32
 	Transactional bool
 	Control       bool
+	// DeleteHorizonMs is when a compacted batch's tombstones or marker may go,
+	// ms since the epoch; it then takes the base timestamp's place (KIP-534).
+	// 0: none.
+	DeleteHorizonMs int64
 }
 
 // DefaultBuilderOptions are those of a plain producer: offset 0, no epoch, no
@@ -85,7 +89,9 @@ func (b *Builder) AppendAt(offsetDelta int32, timestampMs int64, key, value []by
 		panic(fmt.Sprintf("BUG: record appended at offset delta %d after %d", offsetDelta, b.lastRel))
 	}
 	if b.count == 0 {
-		b.baseMs = timestampMs
+		if b.baseMs = timestampMs; b.opts.DeleteHorizonMs > 0 {
+			b.baseMs = b.opts.DeleteHorizonMs
+		}
 	}
 	if timestampMs > b.maxMs {
 		b.maxMs = timestampMs
@@ -155,6 +161,9 @@ func (b *Builder) attributes() int16 {
 	}
 	if b.opts.Control {
 		attrs |= ControlBit
+	}
+	if b.opts.DeleteHorizonMs > 0 {
+		attrs |= DeleteHorizonBit
 	}
 	return attrs
 }

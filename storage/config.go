@@ -38,6 +38,10 @@ type LogConfig struct {
 	FileDeleteDelayMs         int64         // file.delete.delay.ms
 	Preallocate               bool          // preallocate
 	ProducerIDExpirationMs    int64         // producer.id.expiration.ms (broker)
+	DeleteRetentionMs         int64         // delete.retention.ms
+	MinCompactionLagMs        int64         // min.compaction.lag.ms
+	MaxCompactionLagMs        int64         // max.compaction.lag.ms
+	MinCleanableDirtyRatio    float64       // min.cleanable.dirty.ratio
 }
 
 // DefaultLogConfig is Kafka 4.x's defaults (LogConfig, ServerLogConfigs).
@@ -57,6 +61,9 @@ func DefaultLogConfig() LogConfig {
 		CleanupDelete:             true,
 		FileDeleteDelayMs:         60 * 1000,
 		ProducerIDExpirationMs:    24 * 3600 * 1000,
+		DeleteRetentionMs:         24 * 3600 * 1000,
+		MaxCompactionLagMs:        math.MaxInt64,
+		MinCleanableDirtyRatio:    0.5,
 	}
 }
 
@@ -87,6 +94,14 @@ func (c *LogConfig) Validate() error {
 		return fmt.Errorf("max.message.bytes is %d, must not be negative", c.MaxMessageBytes)
 	case c.FileDeleteDelayMs < 0:
 		return fmt.Errorf("file.delete.delay.ms is %d, must not be negative", c.FileDeleteDelayMs)
+	case c.DeleteRetentionMs < 0:
+		return fmt.Errorf("delete.retention.ms is %d, must not be negative", c.DeleteRetentionMs)
+	case c.MinCompactionLagMs < 0:
+		return fmt.Errorf("min.compaction.lag.ms is %d, must not be negative", c.MinCompactionLagMs)
+	case c.MaxCompactionLagMs < 1:
+		return fmt.Errorf("max.compaction.lag.ms is %d, must be at least 1", c.MaxCompactionLagMs)
+	case !(c.MinCleanableDirtyRatio >= 0 && c.MinCleanableDirtyRatio <= 1):
+		return fmt.Errorf("min.cleanable.dirty.ratio is %v, must be between 0 and 1", c.MinCleanableDirtyRatio)
 	}
 	return nil
 }

@@ -141,21 +141,21 @@ func (ld *loader) tidyDir() error {
 	for _, e := range entries {
 		ld.files[e.Name] = e
 	}
-	for _, e := range entries {
-		path := filepath.Join(ld.dir, e.Name)
+	if err := ld.tidySwaps(); err != nil {
+		return err
+	}
+	for _, name := range sortedNames(ld.files) {
 		switch {
-		case strings.HasSuffix(e.Name, deletedSuffix), strings.HasSuffix(e.Name, cleanedSuffix), strings.HasSuffix(e.Name, tmpSuffix):
-			err = ld.remove(e.Name)
-		case strings.HasSuffix(e.Name, logSuffix+swapSuffix):
+		case strings.HasSuffix(name, deletedSuffix), strings.HasSuffix(name, cleanedSuffix), strings.HasSuffix(name, tmpSuffix):
+			err = ld.remove(name)
+		case strings.HasSuffix(name, logSuffix+prefixSuffix):
 			// The sound prefix of a segment being quarantined. If the original
 			// is still in place, it is simply checked again.
-			name := strings.TrimSuffix(e.Name, swapSuffix)
-			if _, there := ld.files[name]; there {
-				err = ld.remove(e.Name)
-			} else if err = ld.fs.Rename(path, filepath.Join(ld.dir, name)); err == nil {
-				delete(ld.files, e.Name)
-				e.Name = name
-				ld.files[name] = e
+			segment := strings.TrimSuffix(name, prefixSuffix)
+			if _, there := ld.files[segment]; there {
+				err = ld.remove(name)
+			} else {
+				err = ld.rename(name, segment)
 			}
 		}
 		if err != nil {

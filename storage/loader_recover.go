@@ -152,7 +152,7 @@ func (ld *loader) quarantine(s *LogSegment, out *scanOutcome, next int64) error 
 	if err := copyPrefixTo(ld.fs, ref, path+cleanedSuffix, out.validBytes); err != nil {
 		return err
 	}
-	for _, step := range [][2]string{{path + cleanedSuffix, path + swapSuffix}, {path, aside}, {path + swapSuffix, path}} {
+	for _, step := range [][2]string{{path + cleanedSuffix, path + prefixSuffix}, {path, aside}, {path + prefixSuffix, path}} {
 		if err := ld.fs.Rename(step[0], step[1]); err != nil {
 			return err
 		}

@@ -33,6 +33,7 @@ type ManagerConfig struct {
 	RetentionCheckMs          int64 // log.retention.check.interval.ms; 0: 300000
 	InitialTaskDelayMs        int64 // log.initial.task.delay.ms; 0: 30000
 	ProducerExpiryCheckMs     int64 // producer.id.expiration.check.interval.ms; 0: 600000
+	Cleaner                   CleanerConfig
 	// IdleFileMs closes segment files that are synced and were not used for so
 	// long; 0: 600000.
 	IdleFileMs int64
@@ -98,6 +99,8 @@ type LogManager struct {
 	delayed []delayedDelete
 	rolled  map[*Log]struct{} // logs with a closed segment to flush
 
+	cleaner *cleaner
+
 	due  schedule
 	wake chan struct{}
 	stop chan struct{}
@@ -128,6 +131,7 @@ func OpenManager(config ManagerConfig) (*LogManager, error) {
 		config: config, logs: map[TopicPartition]*Log{}, counts: map[*logDirState]int{}, rolled: map[*Log]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	m.cleaner = newCleaner(m)
 	for _, dir := range config.Dirs {
 		d, err := openLogDir(config.FS, dir, config.ClusterID, config.NodeID)
 		if err != nil {
@@ -430,6 +434,7 @@ func (m *LogManager) retire(tp TopicPartition, suffix string) (*Log, error) {
 	m.counts[l.logDir]--
 	m.mu.Unlock()
 	l.abandon()
+	m.cleaner.lowerPoint(l, -1)
 	tail := fmt.Sprintf("-%d.%s", tp.Partition, suffix)
 	name := tp.Topic[:min(len(tp.Topic), maxFileName-len(tail))] + tail
 	renamed := filepath.Join(l.LogDir(), name)
@@ -476,7 +481,9 @@ func (m *LogManager) Close(brokerEpoch int64) error {
 	}
 	m.closed = true
 	m.mu.Unlock()
+	m.cleaner.mu.Lock() // no worker begins after this
 	close(m.stop)
+	m.cleaner.mu.Unlock()
 	m.done.Wait()
 	var errs []error
 	for _, d := range m.dirs {

@@ -49,6 +49,7 @@ func (m *LogManager) Start() {
 	m.done.Go(func() {
 		pprof.Do(context.Background(), pprof.Labels("loop", "log-flush"), func(context.Context) { m.flushLoop() })
 	})
+	m.cleaner.start()
 }
 
 func (m *LogManager) tickLoop() {
@@ -264,7 +265,8 @@ func (m *LogManager) writeCheckpoints(d *logDirState, recoveryPoints, logStarts,
 	return nil
 }
 
-func (m *LogManager) onRecoveryPointLowered(l *Log, _ int64) error {
+func (m *LogManager) onRecoveryPointLowered(l *Log, to int64) error {
+	m.cleaner.lowerPoint(l, to) // never above the recovery point
 	return m.writeCheckpoints(l.logDir, true, false, false)
 }
 

@@ -24,6 +24,7 @@ const (
 	deletedSuffix    = ".deleted"
 	cleanedSuffix    = ".cleaned"
 	swapSuffix       = ".swap"
+	prefixSuffix     = ".prefix" // ours: the sound part of a segment going into quarantine
 	tmpSuffix        = ".tmp"
 	quarantineMark   = ".quarantine-"
 	offsetNameDigits = 20
@@ -154,7 +155,10 @@ func (s *LogSegment) WriteFd() int { return s.handle.Load().file.Fd() }
 // WriteFile is the file to write to, with WriteFd's validity.
 func (s *LogSegment) WriteFile() vfs.File { return s.handle.Load().file }
 
-func (s *LogSegment) open(mode vfs.Mode) error {
+func (s *LogSegment) open(mode vfs.Mode) error { return s.openAs(logSuffix, mode) }
+
+// openAs is open for a file that does not have its final name yet.
+func (s *LogSegment) openAs(suffix string, mode vfs.Mode) error {
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
 	if s.handle.Load() != nil {
@@ -163,7 +167,7 @@ func (s *LogSegment) open(mode vfs.Mode) error {
 	if s.gone.Load() {
 		return fs.ErrNotExist
 	}
-	f, err := s.fs.Open(s.path(logSuffix), mode)
+	f, err := s.fs.Open(s.path(suffix), mode)
 	if err != nil {
 		return err
 	}
@@ -286,7 +290,7 @@ func (s *LogSegment) openIndex(wait bool) error {
 	}
 	s.indexMu.Lock()
 	defer s.indexMu.Unlock()
-	if s.mem != nil || s.disk != nil {
+	if s.mem != nil || s.disk != nil || s.gone.Load() { // gone: the name may be a successor's
 		return nil
 	}
 	f, err := s.fs.Open(s.path(indexSuffix), vfs.Read)

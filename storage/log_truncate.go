@@ -328,10 +328,10 @@ func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) 
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
 		l.removeIfExists(s.path(suffix))
 	}
-	if err := copyPrefixTo(l.fs, ref, s.path(logSuffix+cleanedSuffix), size); err != nil {
+	if err := copyPrefixTo(l.fs, ref, s.path(logSuffix+tmpSuffix), size); err != nil {
 		return nil, err
 	}
-	if err := l.fs.Rename(s.path(logSuffix+cleanedSuffix), s.path(logSuffix)); err != nil {
+	if err := l.fs.Rename(s.path(logSuffix+tmpSuffix), s.path(logSuffix)); err != nil {
 		return nil, err
 	}
 	if err := l.fs.SyncDir(s.dir); err != nil {
