@@ -227,8 +227,8 @@ func TestFlameGraphSizes(t *testing.T) {
 			t.Errorf("%s: %v × %v, %v", c.svg, width, height, err)
 		}
 	}
-	flames := []Flame{{Source: "small"}, {Source: template.URL(strings.Repeat("x", flameBudget*4/3))}, {Source: "small too"}}
-	limitFlames(flames)
+	flames := []Flame{{Source: "small"}, {Source: template.URL(strings.Repeat("x", 100))}, {Source: "small too"}}
+	limitFlames(flames, 100)
 	if flames[0].Source == "" || flames[1].Source != "" || flames[2].Source == "" {
 		t.Error("of three drawings, of which the second is too large, other than the second was taken out")
 	}

@@ -140,7 +140,10 @@ func Combine(documents ...*Document) *Document {
 			f.Run = label
 			out.Flames = append(out.Flames, f)
 		}
-		out.FlameLinks = append(out.FlameLinks, d.FlameLinks...)
+		for _, f := range d.FlameLinks {
+			f.Title = label + " · " + f.Title
+			out.FlameLinks = append(out.FlameLinks, f)
+		}
 		for _, p := range d.Process {
 			p.System += " · " + label
 			out.Process = append(out.Process, p)

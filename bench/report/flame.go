@@ -29,8 +29,12 @@ type Flame struct {
 	Width, Height float64
 }
 
-// flameBudget bounds the drawings inside one page, in bytes of their files.
-const flameBudget = 760 << 10
+// pageBudget bounds a page, in bytes; pageRest is about what stands on it
+// beside charts and drawings: words, tables, configurations.
+const (
+	pageBudget = 1_450_000
+	pageRest   = 120_000
+)
 
 // loadFlames finds the SVG files of a run, in its directory and below.
 func loadFlames(dir fs.FS, notes *[]string) []Flame {
@@ -171,9 +175,8 @@ func (d *Document) addProfile(place, link string, names []string) {
 }
 
 // limitFlames takes out the drawings that would make the page too long; they
-// stay as links.
-func limitFlames(flames []Flame) {
-	left := flameBudget * 4 / 3 // base64
+// stay as links. left is the room for them, in bytes of their addresses.
+func limitFlames(flames []Flame, left int) {
 	for i := range flames {
 		if left -= len(flames[i].Source); left < 0 {
 			left += len(flames[i].Source)

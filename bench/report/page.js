@@ -42,10 +42,4 @@
       else select(); // pages opened from a file may have no clipboard
     });
   }
-
-  // Drawings in frames keep their shape when the column is narrower.
-  for (const frame of document.querySelectorAll(".flame iframe")) {
-    frame.style.aspectRatio = frame.width + " / " + frame.height;
-    frame.style.height = "auto";
-  }
 })();

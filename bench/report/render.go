@@ -69,10 +69,16 @@ var rules = []Fact{
 
 // Render writes the page.
 func Render(w io.Writer, d *Document) error {
-	limitFlames(d.Flames)
+	sections, left := d.sections(), pageBudget-pageRest
+	for _, s := range sections {
+		for _, p := range s.Panels {
+			left -= len(p.Chart) + len(p.Narrow)
+		}
+	}
+	limitFlames(d.Flames, left)
 	v := view{
 		Title: d.Title, Style: template.CSS(pageStyle), Script: template.JS(pageScript),
-		Notes: d.Notes, Tiles: d.tiles(), Sections: d.sections(), Flames: d.Flames, FlameLinks: d.FlameLinks,
+		Notes: d.Notes, Tiles: d.tiles(), Sections: sections, Flames: d.Flames, FlameLinks: d.FlameLinks,
 		Rules: rules,
 	}
 	v.Heads, v.Table = d.table()
