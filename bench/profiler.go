@@ -64,6 +64,10 @@ func (p *profiler) begin(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot take profiles: %w", err)
+			if p.perf != nil {
+				p.perf.discard()
+				p.perf = nil
+			}
 		}
 	}()
 	if p.kinds[ProfileMutex] || p.kinds[ProfileBlock] {
