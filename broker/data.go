@@ -115,6 +115,9 @@ func (b *Broker) openTopic(t *metadata.Topic) error {
 	logConfig := b.logConfig(&topicConfig)
 	parts := *have.parts.Load()
 	if len(parts) < len(t.Partitions) {
+		if err := b.createLogs(t, len(parts), logConfig); err != nil {
+			return err
+		}
 		grown := make([]*partition, len(t.Partitions))
 		copy(grown, parts)
 		for i := len(parts); i < len(t.Partitions); i++ {
@@ -136,6 +139,20 @@ func (b *Broker) openTopic(t *metadata.Topic) error {
 	}
 	b.net.topics.put(have)
 	return nil
+}
+
+// createLogs makes the logs that the topic's partitions from first on lack, all
+// at once: one after the other each would wait for the disk by itself.
+func (b *Broker) createLogs(t *metadata.Topic, first int, cfg storage.LogConfig) error {
+	var missing []storage.TopicPartition
+	for i := first; i < len(t.Partitions); i++ {
+		tp := storage.TopicPartition{Topic: t.Name, Partition: int32(i)}
+		if b.logs.Get(tp) == nil && !b.mayBeOffline(t.Name, tp.Partition) {
+			missing = append(missing, tp)
+		}
+	}
+	id := storage.UUID(t.ID)
+	return b.logs.CreateAll(missing, &id, cfg)
 }
 
 // mayBeOffline reports whether a partition that the metadata had before this

@@ -42,13 +42,19 @@ func newLog(p *loadParams) *Log {
 	return l
 }
 
-// createLog makes the directory and first segment of a new partition.
-func createLog(p *loadParams, topicID *UUID) (*Log, error) {
+// createLog makes the directory and first segment of a new partition. Its own
+// entry in the log directory is made durable by registerCreated, and with
+// syncLater so is everything in it.
+func createLog(p *loadParams, topicID *UUID, syncLater bool) (*Log, error) {
 	if err := p.fs.MkdirAll(p.dir); err != nil {
 		return nil, err
 	}
 	if topicID != nil {
-		if err := vfs.WriteFileAtomic(p.fs, filepath.Join(p.dir, partitionMetadataFile), encodePartitionMetadata(*topicID)); err != nil {
+		write := vfs.ReplaceFile // the directory is synced below, once for everything in it
+		if syncLater {
+			write = vfs.WriteFileUnsynced
+		}
+		if err := write(p.fs, filepath.Join(p.dir, partitionMetadataFile), encodePartitionMetadata(*topicID)); err != nil {
 			return nil, err
 		}
 	}
@@ -60,12 +66,11 @@ func createLog(p *loadParams, topicID *UUID) (*Log, error) {
 	}
 	seg.jitterMs = p.config.randomJitterMs()
 	seg.closeHandle() // opened again at the first append
-	if err := p.fs.SyncDir(p.dir); err != nil {
-		return nil, err
-	}
-	seg.dirSynced.Store(true)
-	if err := p.fs.SyncDir(filepath.Dir(p.dir)); err != nil {
-		return nil, err
+	if !syncLater {
+		if err := p.fs.SyncDir(p.dir); err != nil {
+			return nil, err
+		}
+		seg.dirSynced.Store(true)
 	}
 	l.segments.Store(&segmentList{seg})
 	l.pub.reset(0, seg, 0)
@@ -192,7 +197,9 @@ func (ld *loader) remove(name string) error {
 }
 
 func (ld *loader) loadMetadata() error {
-	if _, ok := ld.files[partitionMetadataFile]; !ok {
+	// An empty file is what a power loss leaves of a creation that was not
+	// answered yet: then the id is as unknown as without the file.
+	if info, ok := ld.files[partitionMetadataFile]; !ok || info.Size == 0 {
 		return nil
 	}
 	data, err := vfs.ReadFile(ld.fs, filepath.Join(ld.dir, partitionMetadataFile))

@@ -345,54 +345,10 @@ func (m *LogManager) Logs() []*Log {
 	return logs
 }
 
-// Create makes the log of a new partition, in the online directory with the
-// fewest partitions (Kafka's choice). topicID may be nil.
-func (m *LogManager) Create(tp TopicPartition, topicID *UUID, config LogConfig) (*Log, error) {
-	if err := config.Validate(); err != nil {
-		return nil, fmt.Errorf("create log of %s: %w", tp, err)
-	}
-	m.createMu.Lock()
-	defer m.createMu.Unlock()
-	if m.isClosed() {
-		return nil, ErrLogClosed
-	}
-	if m.Get(tp) != nil {
-		return nil, fmt.Errorf("%w: %s", ErrLogExists, tp)
-	}
-	d, err := m.pickDir()
-	if err != nil {
-		return nil, err
-	}
-	l, err := createLog(m.params(d, tp, config), topicID)
-	if err != nil {
-		return nil, fmt.Errorf("create log of %s in %s: %w", tp, d.path, err)
-	}
-	m.mu.Lock()
-	m.logs[tp] = l
-	m.counts[d]++
-	m.mu.Unlock()
-	return l, nil
-}
-
 func (m *LogManager) isClosed() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.closed
-}
-
-func (m *LogManager) pickDir() (*logDirState, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	var best *logDirState
-	for _, d := range m.dirs {
-		if !d.failed() && (best == nil || m.counts[d] < m.counts[best]) {
-			best = d
-		}
-	}
-	if best == nil {
-		return nil, fmt.Errorf("%w: every log directory is offline", ErrLogDirFailed)
-	}
-	return best, nil
 }
 
 // Delete removes the partition's log: its directory is renamed at once and

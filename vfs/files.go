@@ -38,14 +38,21 @@ func ReadFile(fsys Files, name string) ([]byte, error) {
 // either its old or its new contents: temporary file beside it, sync, rename,
 // directory sync.
 func WriteFileAtomic(fsys FS, name string, data []byte) error {
+	if err := ReplaceFile(fsys, name, data); err != nil {
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(name))
+}
+
+// ReplaceFile is WriteFileAtomic without the directory sync, which is left to
+// the caller: one sync is enough for several changes in a directory. Until it
+// the file may have its old contents after a crash, never others.
+func ReplaceFile(fsys FS, name string, data []byte) error {
 	tmp := name + ".tmp"
 	if err := writeNew(fsys, tmp, data, true); err != nil {
 		return err
 	}
-	if err := fsys.Rename(tmp, name); err != nil {
-		return err
-	}
-	return fsys.SyncDir(filepath.Dir(name))
+	return fsys.Rename(tmp, name)
 }
 
 // WriteFileUnsynced replaces name with data without waiting for the disk: for

@@ -103,6 +103,24 @@ func (OS) SyncDir(dir string) error {
 	return nil
 }
 
+// SyncAll implements WholeSyncer.
+func (OS) SyncAll(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		err := unix.Syncfs(int(f.Fd()))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return &fs.PathError{Op: "syncfs", Path: dir, Err: err}
+		}
+	}
+}
+
 // FreeBytes implements Dirs.
 func (OS) FreeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t

@@ -62,6 +62,14 @@ type CachedReader interface {
 	ReadAtCached(p []byte, off int64) (int, error)
 }
 
+// WholeSyncer is implemented by file systems that can make everything durable
+// with one call, which is cheaper than many when many files were made.
+type WholeSyncer interface {
+	// SyncAll makes every change of the file system that holds dir durable
+	// (syncfs(2)), those of others too.
+	SyncAll(dir string) error
+}
+
 // FileInfo describes one directory entry.
 type FileInfo struct {
 	Name       string // last element of the path
