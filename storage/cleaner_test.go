@@ -389,6 +389,40 @@ func TestCompactionOfTransactions(t *testing.T) {
 	}
 }
 
+// With compact,delete old segments go as well, those that compaction emptied
+// with them.
+func TestCompactAndDelete(t *testing.T) {
+	c := compactConfig()
+	c.CleanupDelete, c.RetentionMs = true, 1000
+	_, l := testLog(t, vfs.NewMemFS(), c)
+	size := int32(0)
+	for i := range int64(6) {
+		res := appendKeyed(t, l, record.DefaultBuilderOptions(), 1000*(i+1), keyed{fmt.Sprint("k", i/2), []byte("value")})
+		size = res.Length
+		roll(t, l)
+	}
+	c.SegmentBytes = size // nothing is merged
+	if err := l.UpdateConfig(c); err != nil {
+		t.Fatal(err)
+	}
+	cleanAll(t, l, -1, 7000, testLimits())
+	for _, step := range []struct {
+		nowMs int64
+		want  string
+	}{
+		{2000, "[{0 0} {1 S} {2 0} {3 S} {4 0} {5 S} {6 0}]"},
+		{3001, "[{2 0} {3 S} {4 0} {5 S} {6 0}]"},
+		{7001, "[{6 0}]"},
+	} {
+		if _, err := l.ApplyRetention(step.nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(fmt.Sprint(l.Segments()), fmt.Sprint(size), "S"); got != step.want {
+			t.Errorf("at %d: %s, want %s", step.nowMs, got, step.want)
+		}
+	}
+}
+
 // Lags and the dirty ratio decide what is due (KIP-354).
 func TestWhatIsDue(t *testing.T) {
 	c := compactConfig()

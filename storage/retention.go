@@ -130,9 +130,13 @@ func (l *Log) expiredLocked(nowMs int64, config *LogConfig) (int, error) {
 		return 0, nil
 	}
 	list := *l.segments.Load()
+	expired := 0
 	for n, s := range list {
 		if !l.eligibleLocked(list, n) {
-			return n, nil
+			return expired, nil
+		}
+		if s.published.Load() == 0 && n+1 < len(list) {
+			continue // emptied by compaction: it goes with what follows it
 		}
 		largest, err := s.largestTimestamp(l.LogEndOffset())
 		if err != nil {
@@ -147,10 +151,11 @@ func (l *Log) expiredLocked(nowMs int64, config *LogConfig) (int, error) {
 			ts = info.ModifiedMs
 		}
 		if nowMs-ts <= config.RetentionMs {
-			return n, nil
+			return expired, nil
 		}
+		expired = n + 1
 	}
-	return len(list), nil
+	return expired, nil
 }
 
 // oversizeLocked counts the leading segments that can go while the log stays
