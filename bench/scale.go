@@ -62,7 +62,8 @@ const (
 	scaleNarrow          = 6
 	scaleFilesPerPart    = 3 // the log and its two indexes
 	scaleSpareFiles      = 4096
-	scaleRequestsPerPart = 1
+	scaleRequestsPerPart = 2
+	scaleLeastRequests   = 10_000 // of a run, or it is over before it is under way
 )
 
 // Names of the scale checks, in the order in which they run.
@@ -465,7 +466,7 @@ func (s *scaleRun) produceWideAndNarrow(ctx context.Context, wide, narrow string
 	if _, err := rate(narrow, warmupRequests(int64(s.opts.Partitions))); err != nil {
 		return err
 	}
-	requests := int64(s.opts.Partitions * scaleRequestsPerPart)
+	requests := int64(max(s.opts.Partitions*scaleRequestsPerPart, scaleLeastRequests))
 	rates := map[string][]float64{}
 	var ratios []float64
 	for rep := range s.opts.Repetitions {
