@@ -256,6 +256,8 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 		s.admin.close()
 	}
 	if s.target != nil {
+		// Its data are thrown away: no need to wait until 10,000 logs are flushed.
+		s.target.child.cmd.Process.Kill()
 		err = errors.Join(err, s.target.stop())
 	}
 	if err != nil {
