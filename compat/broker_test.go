@@ -182,9 +182,6 @@ func (b *broker) properties() map[string]string {
 		"log.dirs":                         b.dataDir,
 		"node.id":                          "1",
 		"group.initial.rebalance.delay.ms": "100",
-		// Cases send records with timestamps of years ago. Brokers of both kinds drop such records when they
-		// first look for expired ones, 30 s after the start: in the middle of whatever case runs then.
-		"log.retention.ms": "-1",
 	}
 	for k, v := range b.opts.overrides {
 		p[k] = v
