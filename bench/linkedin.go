@@ -92,7 +92,7 @@ func LinkedInRows() []LinkedInRow {
 		replicated(row("producer-consumer-3x", "producer and consumer, 3× async", ClientProduceConsume, 1, 1, both)),
 	}
 	for _, size := range linkedInSizes {
-		sweep := row(fmt.Sprintf("size-%d", size), fmt.Sprintf("messages of %s bytes", thousands(float64(size))), ClientProduce, 1, 0, Published{})
+		sweep := row(fmt.Sprintf("size-%d", size), fmt.Sprintf("messages of %s bytes", Thousands(float64(size))), ClientProduce, 1, 0, Published{})
 		sweep.ValueBytes, sweep.Records, sweep.BatchSize = size, linkedInSweepBytes/int64(size), linkedInSweepBatch
 		rows = append(rows, sweep)
 	}

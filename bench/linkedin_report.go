@@ -172,15 +172,15 @@ func (r *LinkedInReport) writeThroughput(b *strings.Builder) {
 		if published.RecordsPerSecond > 0 && ours.RecordsPerSecond != nil {
 			times = twoDecimals(ours.RecordsPerSecond.Median/published.RecordsPerSecond) + mark
 		}
-		cells := []string{row.Row.Title, publishedText(published.RecordsPerSecond, thousands) + mark, publishedText(published.MBPerSecond, oneDecimal),
-			figureText(ours, ours.RecordsPerSecond, thousands), rangeText(ours.RecordsPerSecond, thousands),
+		cells := []string{row.Row.Title, publishedText(published.RecordsPerSecond, Thousands) + mark, publishedText(published.MBPerSecond, oneDecimal),
+			figureText(ours, ours.RecordsPerSecond, Thousands), rangeText(ours.RecordsPerSecond, Thousands),
 			spreadText(ours.MBPerSecond, oneDecimal), times, spreadText(ours.CPUPerGB, twoDecimals)}
 		if kafka {
 			theirs, ratio := row.figuresOf(TargetKafka), missing
 			if ours.RecordsPerSecond != nil && theirs.RecordsPerSecond != nil {
 				ratio = twoDecimals(ours.RecordsPerSecond.Median / theirs.RecordsPerSecond.Median)
 			}
-			cells = append(cells, figureText(theirs, theirs.RecordsPerSecond, thousands), spreadText(theirs.MBPerSecond, oneDecimal),
+			cells = append(cells, figureText(theirs, theirs.RecordsPerSecond, Thousands), spreadText(theirs.MBPerSecond, oneDecimal),
 				spreadText(theirs.CPUPerGB, twoDecimals), ratio)
 		}
 		g.add(cells...)
@@ -220,13 +220,13 @@ func (r *LinkedInReport) writeLatencies(b *strings.Builder) {
 			continue
 		}
 		p := row.Row.Published
-		g.add("LinkedIn 2014", oneDecimal(p.P50Ms), oneDecimal(p.P99Ms), oneDecimal(p.P999Ms), thousands(float64(row.Row.Records)))
+		g.add("LinkedIn 2014", oneDecimal(p.P50Ms), oneDecimal(p.P99Ms), oneDecimal(p.P999Ms), Thousands(float64(row.Row.Records)))
 		for _, target := range []struct {
 			name  TargetName
 			title string
 		}{{TargetBroker, "here"}, {TargetKafka, "Kafka"}} {
 			if l := row.figuresOf(target.name).Latency; l != nil {
-				g.add(target.title, ms(l.P50Us), ms(l.P99Us), ms(l.P999Us), thousands(float64(l.Count)))
+				g.add(target.title, ms(l.P50Us), ms(l.P99Us), ms(l.P999Us), Thousands(float64(l.Count)))
 			}
 		}
 	}

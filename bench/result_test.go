@@ -153,7 +153,7 @@ func TestVerdictComparesAsPrinted(t *testing.T) {
 
 func TestThousands(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 2024032.4: "2,024,032", -1234: "-1,234"} {
-		if got := thousands(v); got != want {
+		if got := Thousands(v); got != want {
 			t.Errorf("%v prints %q, want %q", v, got, want)
 		}
 	}

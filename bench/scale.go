@@ -413,7 +413,7 @@ func (s *scaleRun) checkPartitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.add(ScaleCheck{Name: CheckCreate, Title: fmt.Sprintf("create %s partitions", thousands(float64(s.opts.Partitions))),
+	s.add(ScaleCheck{Name: CheckCreate, Title: fmt.Sprintf("create %s partitions", Thousands(float64(s.opts.Partitions))),
 		Value: took.Seconds(), Limit: maxCreateSeconds, Unit: "s",
 		Detail: fmt.Sprintf("one CreateTopics request, until its answer; %.2f s of the broker's CPU, RSS %s afterwards",
 			after.Sub(before).Total.Seconds(), mib(float64(created.RSS)))})
@@ -430,7 +430,7 @@ func (s *scaleRun) checkPartitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.add(ScaleCheck{Name: CheckRSS, Title: fmt.Sprintf("RSS with %s partitions in use", thousands(float64(s.opts.Partitions))),
+	s.add(ScaleCheck{Name: CheckRSS, Title: fmt.Sprintf("RSS with %s partitions in use", Thousands(float64(s.opts.Partitions))),
 		Value: float64(memory.RSS) / bytesPerMB, Limit: maxScaleRSSBytes / bytesPerMB, Unit: "MB",
 		Detail: fmt.Sprintf("after records went to every partition; %s idle, %s after creating them, page cache not counted",
 			mib(float64(s.report.Broker.IdleRSSBytes)), mib(float64(created.RSS)))})
@@ -486,11 +486,11 @@ func (s *scaleRun) produceWideAndNarrow(ctx context.Context, wide, narrow string
 		return err
 	}
 	ratio := newSpread(ratios)
-	s.add(ScaleCheck{Name: CheckWideProduce, Title: fmt.Sprintf("produce over %s partitions to that over %d", thousands(float64(s.opts.Partitions)), scaleNarrow),
+	s.add(ScaleCheck{Name: CheckWideProduce, Title: fmt.Sprintf("produce over %s partitions to that over %d", Thousands(float64(s.opts.Partitions)), scaleNarrow),
 		Value: ratio.Median, Limit: minWideRatio, Unit: "x", AtLeast: true,
 		Detail: fmt.Sprintf("%.0f MB/s to %.0f MB/s, medians of %d alternating runs, ratios %s; %d connections, 16 KiB batches, %s requests a run; first pass, which opens the files: %.0f MB/s",
 			newSpread(rates[wide]).Median, newSpread(rates[narrow]).Median, s.opts.Repetitions, rangeText(ratio, twoDecimals),
-			scaleConnections, thousands(float64(requests)), first)})
+			scaleConnections, Thousands(float64(requests)), first)})
 	return nil
 }
 
@@ -562,7 +562,7 @@ func (s *scaleRun) checkIdleConnections(ctx context.Context) error {
 		return err
 	}
 	grown := float64(after.RSS - before.RSS)
-	s.add(ScaleCheck{Name: CheckIdleConnections, Title: fmt.Sprintf("RSS for %s idle connections", thousands(float64(s.opts.Connections))),
+	s.add(ScaleCheck{Name: CheckIdleConnections, Title: fmt.Sprintf("RSS for %s idle connections", Thousands(float64(s.opts.Connections))),
 		Value: math.Max(grown, 0) / bytesPerMB, Limit: maxIdleBytes / bytesPerMB, Unit: "MB",
 		Detail: fmt.Sprintf("from %s to %s, %.1f KiB a connection; all connected and answered ApiVersions in %.2f s",
 			mib(float64(before.RSS)), mib(float64(after.RSS)), grown/1024/float64(s.opts.Connections), took.Seconds())})

@@ -101,13 +101,13 @@ func (r *Report) writeSaturate(b *strings.Builder) {
 		}
 		broker := row.Summary[TargetBroker]
 		g.add(row.Title,
-			spreadText(broker.RecordsPerSecond, thousands),
+			spreadText(broker.RecordsPerSecond, Thousands),
 			spreadText(broker.LogMBPerSecond, oneDecimal),
 			rangeText(broker.LogMBPerSecond, whole),
 			costText(row, TargetBroker), costText(row, TargetFloor),
 			ratioText(row.Ratio), rangeText(row.PairedRatios, twoDecimals), targetText(row.MaxRatio), verdict(row.Ratio, row.MaxRatio),
-			spreadText(row.Summary[TargetFloor].RecordsPerSecond, thousands),
-			spreadText(row.Summary[TargetNull].RecordsPerSecond, thousands),
+			spreadText(row.Summary[TargetFloor].RecordsPerSecond, Thousands),
+			spreadText(row.Summary[TargetNull].RecordsPerSecond, Thousands),
 			maxText(broker.PeakRSSBytes, mib))
 	}
 	if len(g.rows) == 0 {
@@ -137,10 +137,10 @@ func (r *Report) writeClient(b *strings.Builder) {
 			times = fmt.Sprintf("%.1f", s.RecordsPerSecond.Median/published)
 		}
 		g.add(row.Title,
-			spreadText(s.RecordsPerSecond, thousands), rangeText(s.RecordsPerSecond, thousands),
+			spreadText(s.RecordsPerSecond, Thousands), rangeText(s.RecordsPerSecond, Thousands),
 			spreadText(s.PayloadMBPerSecond, oneDecimal), times,
-			spreadText(s.CPUPerGB, twoDecimals), spreadText(s.BatchBytes, thousands),
-			spreadText(row.Summary[TargetNull].RecordsPerSecond, thousands),
+			spreadText(s.CPUPerGB, twoDecimals), spreadText(s.BatchBytes, Thousands),
+			spreadText(row.Summary[TargetNull].RecordsPerSecond, Thousands),
 			maxText(s.PeakRSSBytes, mib))
 	}
 	if len(g.rows) == 0 {
@@ -158,9 +158,9 @@ func (r *Report) writeLatency(b *strings.Builder) {
 		if l == nil {
 			return
 		}
-		us := func(v float64) string { return thousands(math.Round(v)) }
-		g.add(title, spreadText(s.RecordsPerSecond, thousands), us(l.P50Us), us(l.P90Us), us(l.P99Us), us(l.P999Us), us(l.MaxUs),
-			spreadText(s.CPUPerGB, twoDecimals), maxText(s.PeakRSSBytes, mib), thousands(float64(l.Count)))
+		us := func(v float64) string { return Thousands(math.Round(v)) }
+		g.add(title, spreadText(s.RecordsPerSecond, Thousands), us(l.P50Us), us(l.P90Us), us(l.P99Us), us(l.P999Us), us(l.MaxUs),
+			spreadText(s.CPUPerGB, twoDecimals), maxText(s.PeakRSSBytes, mib), Thousands(float64(l.Count)))
 	}
 	for i := range r.Rows {
 		row := &r.Rows[i]
@@ -239,8 +239,8 @@ func verdict(ratio, limit float64) string {
 	return "missed"
 }
 
-// thousands prints a whole number with commas.
-func thousands(v float64) string {
+// Thousands prints a whole number with commas, as the tables of runs do.
+func Thousands(v float64) string {
 	digits := strconv.FormatFloat(math.Abs(v), 'f', 0, 64)
 	var b strings.Builder
 	if v < 0 && digits != "0" {

@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// conn is one client connection. Loop only, except id and remote, which never
-// change.
+// conn is one client connection. Loop only, except remote, which never
+// changes.
 type conn struct {
 	loop       *loop
 	fd         int
-	id         uint64
 	remote     netip.AddrPort
 	listener   string
 	attachment netpoll.PollAttachment
@@ -50,9 +49,7 @@ type conn struct {
 	cold    *Request // request on the worker pool
 	looking *fetchOp // fetch whose offsets a worker looks up
 
-	lastTopic   *topic        // most recent topic by name or id
-	session     *fetchSession // most recent fetch session
-	softwareTag string        // client name and version of ApiVersions
+	lastTopic *topic // most recent topic by name or id
 }
 
 var (

@@ -63,7 +63,6 @@ type server struct {
 	heldBytes atomic.Int64 // of unfinished requests, see conn.account
 
 	nconns  atomic.Int64
-	connIDs atomic.Uint64
 	started bool // the loops run
 	wg      sync.WaitGroup
 
@@ -245,7 +244,7 @@ func (s *server) admit(ln *listener, fd int, sa unix.Sockaddr) {
 			to = l
 		}
 	}
-	c := &conn{loop: to, fd: fd, id: s.connIDs.Add(1), remote: remote, listener: ln.spec.Name}
+	c := &conn{loop: to, fd: fd, remote: remote, listener: ln.spec.Name}
 	c.attachment.FD = fd
 	to.nconns.Add(1)
 	to.post(adoptTask, c)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"freshet/bench"
 )
 
 // section is one block of the table: lines of one kind of figure.
@@ -90,12 +92,12 @@ func (r *Report) throughput() section {
 			continue
 		}
 		mb := row.metric("log_mb_per_second")
-		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("records_per_second"), format: thousands, words: speedWords,
+		s.lines = append(s.lines, line{label: row.Title, metric: row.metric("records_per_second"), format: bench.Thousands, words: speedWords,
 			beside: func(broker string) string {
 				if mb == nil || mb.Brokers[broker] == nil || mb.Brokers[broker].Median == 0 {
 					return ""
 				}
-				return thousands(mb.Brokers[broker].Median) + " MB/s"
+				return bench.Thousands(mb.Brokers[broker].Median) + " MB/s"
 			}})
 	}
 	return s
@@ -182,8 +184,8 @@ func (r *Report) process() section {
 	add := func(label, name string, format func(float64) string, words [2]string) {
 		s.lines = append(s.lines, line{label: label, metric: metricOf(r.Process, name), format: format, words: words})
 	}
-	ms := func(v float64) string { return thousands(v) + " ms" }
-	mb := func(v float64) string { return thousands(v/bytesPerMB) + " MB" }
+	ms := func(v float64) string { return bench.Thousands(v) + " ms" }
+	mb := func(v float64) string { return bench.Thousands(v/bytesPerMB) + " MB" }
 	add("start to open port", "start_port_ms", ms, speedWords)
 	add("start to first acknowledgement", "start_ack_ms", ms, speedWords)
 	add("RSS, idle after the start", "idle_rss_bytes", mb, amountWords)
@@ -371,23 +373,7 @@ func significant(v float64) string {
 	}
 	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
 	if digits <= 0 {
-		return thousands(v)
+		return bench.Thousands(v)
 	}
 	return strconv.FormatFloat(v, 'f', min(digits, 4), 64)
-}
-
-// thousands prints a whole number with commas.
-func thousands(v float64) string {
-	digits := strconv.FormatFloat(math.Abs(v), 'f', 0, 64)
-	var b strings.Builder
-	if v < 0 && digits != "0" {
-		b.WriteByte('-')
-	}
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
 }

@@ -98,7 +98,7 @@ func TestNumbersForPeople(t *testing.T) {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
 	}
-	if got := thousands(-1234567); got != "-1,234,567" {
+	if got := bench.Thousands(-1234567); got != "-1,234,567" {
 		t.Error(got)
 	}
 }
