@@ -217,6 +217,22 @@ func TestStopWithRequestsOutstanding(t *testing.T) {
 	})
 }
 
+// A connection that loop 0 takes while the broker stops is closed like any
+// other, whichever loop it was meant for.
+func TestStopWhileAccepting(t *testing.T) {
+	for range 10 {
+		s := newServed(t, t.TempDir(), "num.network.threads", "4")
+		clients := make([]*rawClient, 64)
+		for i := range clients {
+			clients[i] = s.dial()
+		}
+		s.stop()
+		for _, c := range clients {
+			c.ended()
+		}
+	}
+}
+
 // A broker that was opened and never started gives everything back, too.
 func TestStopWithoutStart(t *testing.T) {
 	goroutines, before := runtime.NumGoroutine(), openFiles(t)

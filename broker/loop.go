@@ -83,6 +83,7 @@ type loop struct {
 	monoMs   int64      // monotonic clock of the current event, ms since start
 	stats    loopStats
 	stopping bool
+	ended    chan struct{} // closed when run returns
 }
 
 // loopStats are counters of one loop, written by it and read by anyone.
@@ -100,7 +101,7 @@ func newLoop(srv *server, idx int) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event loop %d cannot open an epoll instance: %w", idx, err)
 	}
-	l := &loop{srv: srv, idx: idx, name: strconv.Itoa(idx), poller: poller, ringFd: -1}
+	l := &loop{srv: srv, idx: idx, name: strconv.Itoa(idx), poller: poller, ringFd: -1, ended: make(chan struct{})}
 	l.turn.loop = l
 	l.validate = record.DefaultValidateOptions()
 	l.validate.TrustCompressed = srv.opts.TrustCompressed
@@ -130,6 +131,7 @@ func newLoop(srv *server, idx int) (*loop, error) {
 
 // run serves events until the poller is told to stop.
 func (l *loop) run() {
+	defer close(l.ended)
 	labels := pprof.Labels("loop", l.name)
 	pprof.Do(context.Background(), labels, func(context.Context) {
 		if err := l.poller.Polling(l.onEvent); err != nil && !l.stopping {

@@ -309,10 +309,32 @@ func (s *server) closeListeners() {
 	}
 }
 
+// stopAccepting returns when loop 0 takes no more connections. What it took
+// before is queued at its loop ahead of whatever is posted from here on: a
+// connection handed to a loop that had ended already would stay open for good.
+func (s *server) stopAccepting() {
+	first, stopped := s.loops[0], make(chan struct{})
+	first.post(func(any) error {
+		for _, ln := range s.listeners {
+			_ = first.poller.Delete(ln.fd)
+		}
+		s.unwatched = s.unwatched[:0]
+		close(stopped)
+		return nil
+	}, nil)
+	select {
+	case <-stopped:
+	case <-first.ended:
+	}
+}
+
 // stop closes the listeners and every connection, waits for the writes in
 // flight, and ends the loops.
 func (s *server) stop() {
 	s.workers.close()
+	if s.started {
+		s.stopAccepting()
+	}
 	for _, l := range s.loops {
 		if !s.started {
 			l.release()
