@@ -157,12 +157,17 @@ func cleanerConfig(cfg *config.BrokerConfig) storage.CleanerConfig {
 // replicas can be placed on it.
 func (b *Broker) register() error {
 	cfg := b.Config()
-	self := metadata.Broker{ID: cfg.NodeID, Rack: cfg.Rack}
+	self := metadata.Registration{BrokerID: cfg.NodeID, Rack: cfg.Rack, IncarnationID: metadata.RandomUUID(), PreviousBrokerEpoch: -1}
 	for _, d := range b.logs.Dirs() {
 		self.Dirs = append(self.Dirs, metadata.UUID(d.DirectoryID))
 	}
 	_, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		return b.controller().RegisterBroker(img, self), nil
+		self.ClusterID = img.ClusterID
+		records, refusal := b.controller().RegisterAlone(img, self)
+		if refusal != nil {
+			return nil, refusal
+		}
+		return records, nil
 	})
 	return err
 }

@@ -1,13 +1,20 @@
 package broker
 
 import (
+	"context"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"freshet/metadata"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// producerIDs hands out producer ids from a block reserved in the metadata, so
-// that one write there serves many producers (KIP-730).
+// producerIDs hands out producer ids from a block that the controller reserved
+// for this broker, so that one change of the metadata serves many producers
+// (KIP-730).
 type producerIDs struct {
 	mu struct {
 		sync.Mutex
@@ -15,22 +22,27 @@ type producerIDs struct {
 	}
 }
 
+// producerIDTime bounds the wait for a block; the client then asks again.
+const producerIDTime = 2 * time.Second
+
 // nextProducerID returns an id that no producer has had before.
 func (b *Broker) nextProducerID() (int64, error) {
 	p := &b.producerIDs
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.next >= p.mu.end {
-		var block metadata.ProducerIDBlock
-		_, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-			var records []metadata.Record
-			block, records = b.controller().AllocateProducerIDs(img, b.Config().NodeID)
-			return records, nil
-		})
+		ctx, cancel := context.WithTimeout(b.life, producerIDTime)
+		defer cancel()
+		req := &kmsg.AllocateProducerIDsRequest{BrokerID: b.Config().NodeID, BrokerEpoch: b.brokerEpoch()}
+		answer, err := b.ctl.forwards.ask(ctx, req)
 		if err != nil {
 			return 0, err
 		}
-		p.mu.next, p.mu.end = block.First, block.First+block.Count
+		block := answer.(*kmsg.AllocateProducerIDsResponse)
+		if err := kerr.ErrorForCode(block.ErrorCode); err != nil {
+			return 0, err
+		}
+		p.mu.next, p.mu.end = block.ProducerIDStart, block.ProducerIDStart+int64(block.ProducerIDLen)
 	}
 	id := p.mu.next
 	p.mu.next++
@@ -43,6 +55,7 @@ func (b *Broker) controller() *metadata.Controller {
 	cfg := b.Config()
 	return &metadata.Controller{
 		Config: cfg, NumPartitions: cfg.NumPartitions, ReplicationFactor: cfg.DefaultReplicationFactor,
-		NewID: metadata.RandomUUID,
+		MinInsyncReplicas: cfg.MinInsyncReplicas, UncleanLeaderElection: cfg.Role.UncleanElectionEnable,
+		NewID: metadata.RandomUUID, Rand: b.ctl.rand,
 	}
 }

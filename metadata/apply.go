@@ -61,18 +61,6 @@ func (r *ClusterRecord) apply(b *builder) error {
 	return nil
 }
 
-func (r *BrokerRecord) apply(b *builder) error {
-	brokers := slices.Clone(b.img.Brokers)
-	i, found := slices.BinarySearchFunc(brokers, r.ID, func(x Broker, id int32) int { return int(x.ID) - int(id) })
-	if found {
-		brokers[i] = r.Broker
-	} else {
-		brokers = slices.Insert(brokers, i, r.Broker)
-	}
-	b.img.Brokers = brokers
-	return nil
-}
-
 func (r *FeatureRecord) apply(b *builder) error {
 	features := maps.Clone(b.img.Features)
 	if features == nil {
@@ -129,6 +117,33 @@ func (r *PartitionChangeRecord) apply(b *builder) error {
 	}
 	state := r.State
 	topic.Partitions[r.Partition] = &state
+	return nil
+}
+
+func (r *LeadershipsRecord) apply(b *builder) error {
+	topic, err := b.topic(r.TopicID)
+	if err != nil {
+		return err
+	}
+	for i := range r.Changes {
+		change := &r.Changes[i]
+		old := topic.Partition(change.Partition)
+		if old == nil {
+			return fmt.Errorf("topic %s has no partition %d", topic.Name, change.Partition)
+		}
+		state := *old
+		change.set(&state)
+		topic.Partitions[change.Partition] = &state
+	}
+	return nil
+}
+
+func (r *RemoveBrokerRecord) apply(b *builder) error {
+	old := b.img.Broker(r.ID)
+	if old == nil || old.Epoch != r.Epoch {
+		return fmt.Errorf("there is no broker %d with epoch %d", r.ID, r.Epoch)
+	}
+	b.img.Brokers = slices.DeleteFunc(slices.Clone(b.img.Brokers), func(x Broker) bool { return x.ID == r.ID })
 	return nil
 }
 
@@ -256,3 +271,6 @@ func configRecords(resource ResourceType, name string, values map[string]string)
 	}
 	return records
 }
+
+// sortedKeys are the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -27,6 +27,11 @@ type Controller struct {
 	// NumPartitions and ReplicationFactor are the defaults for new topics.
 	NumPartitions     int32
 	ReplicationFactor int16
+	// MinInsyncReplicas and UncleanLeaderElection are this node's values of
+	// min.insync.replicas (0: 1) and unclean.leader.election.enable, for topics
+	// that do not set them.
+	MinInsyncReplicas     int32
+	UncleanLeaderElection bool
 	// NewID makes topic ids: RandomUUID, or a seeded source in tests.
 	NewID func() UUID
 	// Rand places replicas; nil starts at the first broker each time.
@@ -68,19 +73,16 @@ func checkAssignment(img *Image, replicas []int32, replicationFactor int) *Error
 	return nil
 }
 
-// newPartition is a partition with these replicas; those not fenced are in
-// sync and the first of them leads. It is nil when all are fenced.
+// newPartition is a partition with these replicas; the active ones are in sync
+// and the first of them leads. It is nil when none is active.
 func newPartition(img *Image, replicas []int32) *Partition {
 	p := &Partition{Replicas: replicas, Leader: -1}
 	assigned := false
 	for _, id := range replicas {
-		broker := img.Broker(id)
-		dir := UnassignedDir
-		if len(broker.Dirs) == 1 {
-			dir, assigned = broker.Dirs[0], true
-		}
+		dir := img.defaultDir(id)
+		assigned = assigned || dir != UnassignedDir
 		p.Dirs = append(p.Dirs, dir)
-		if !broker.Fenced {
+		if img.Active(id) {
 			p.ISR = append(p.ISR, id)
 		}
 	}

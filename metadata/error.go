@@ -7,17 +7,33 @@ type Code int16
 
 // The codes that decisions on metadata can end with (Kafka: Errors).
 const (
-	CodeUnknownServerError       Code = -1
-	CodeUnknownTopicOrPartition  Code = 3
-	CodeInvalidTopic             Code = 17 // INVALID_TOPIC_EXCEPTION
-	CodeTopicAlreadyExists       Code = 36
-	CodeInvalidPartitions        Code = 37
-	CodeInvalidReplicationFactor Code = 38
-	CodeInvalidReplicaAssignment Code = 39
-	CodeInvalidConfig            Code = 40
-	CodeInvalidRequest           Code = 42
-	CodePolicyViolation          Code = 44
-	CodeUnknownTopicID           Code = 100
+	CodeUnknownServerError          Code = -1
+	CodeUnknownTopicOrPartition     Code = 3
+	CodeNotLeaderOrFollower         Code = 6
+	CodeInvalidTopic                Code = 17 // INVALID_TOPIC_EXCEPTION
+	CodeUnsupportedVersion          Code = 35
+	CodeTopicAlreadyExists          Code = 36
+	CodeInvalidPartitions           Code = 37
+	CodeInvalidReplicationFactor    Code = 38
+	CodeInvalidReplicaAssignment    Code = 39
+	CodeInvalidConfig               Code = 40
+	CodeNotController               Code = 41
+	CodeInvalidRequest              Code = 42
+	CodePolicyViolation             Code = 44
+	CodeFencedLeaderEpoch           Code = 74
+	CodeStaleBrokerEpoch            Code = 77
+	CodePreferredLeaderNotAvailable Code = 80
+	CodeEligibleLeadersNotAvailable Code = 83
+	CodeElectionNotNeeded           Code = 84
+	CodeNoReassignmentInProgress    Code = 85
+	CodeInvalidUpdateVersion        Code = 95
+	CodeUnknownTopicID              Code = 100
+	CodeDuplicateBrokerRegistration Code = 101
+	CodeBrokerIDNotRegistered       Code = 102
+	CodeInconsistentClusterID       Code = 104
+	CodeIneligibleReplica           Code = 107
+	CodeNewLeaderElected            Code = 108
+	CodeInvalidRegistration         Code = 119
 )
 
 // Error is a refusal that a client sees: Kafka's code and message.

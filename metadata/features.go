@@ -5,13 +5,18 @@ import "slices"
 // Feature is a feature with the range of levels this version supports
 // (KIP-584).
 type Feature struct {
-	Name     string
-	Min, Max int16
+	Name string `json:"name"`
+	Min  int16  `json:"min"`
+	Max  int16  `json:"max"`
 }
 
 // MetadataVersion is the feature that stands for the version of the cluster's
 // records and requests; 30 is that of Apache Kafka 4.3 (4.3-IV0).
 const MetadataVersion = "metadata.version"
+
+// ELRVersion is the feature that turns eligible leader replicas on at level 1
+// (KIP-966).
+const ELRVersion = "eligible.leader.replicas.version"
 
 // supportedFeatures lists what a broker of this version supports. Features that
 // Kafka has beyond these (group.version, transaction.version, share.version and
@@ -19,27 +24,11 @@ const MetadataVersion = "metadata.version"
 // that clients do not try them.
 var supportedFeatures = []Feature{
 	{MetadataVersion, 7, 30},
+	{ELRVersion, 0, 1},
 }
 
 // SupportedFeatures lists the features this version supports.
 func SupportedFeatures() []Feature { return slices.Clone(supportedFeatures) }
-
-// RegisterBroker registers a broker, or again when something about it changed,
-// and finalizes the features of a new cluster at their newest level.
-func (c *Controller) RegisterBroker(img *Image, broker Broker) []Record {
-	var records []Record
-	if len(img.Features) == 0 {
-		for _, feature := range supportedFeatures {
-			records = append(records, &FeatureRecord{Name: feature.Name, Level: feature.Max})
-		}
-	}
-	old := img.Broker(broker.ID)
-	same := old != nil && old.Rack == broker.Rack && old.Fenced == broker.Fenced && slices.Equal(old.Dirs, broker.Dirs)
-	if !same {
-		records = append(records, &BrokerRecord{Broker: broker})
-	}
-	return records
-}
 
 // AssignDirs records in which log directory the broker keeps each of these
 // partitions, where that is not known yet or has changed (KIP-858).

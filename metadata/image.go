@@ -33,14 +33,6 @@ type Image struct {
 	partitions int
 }
 
-// Broker is a registered broker.
-type Broker struct {
-	ID     int32  `json:"id"`
-	Rack   string `json:"rack,omitempty"`
-	Fenced bool   `json:"fenced,omitempty"`
-	Dirs   []UUID `json:"dirs,omitempty"` // ids of its log directories
-}
-
 // Topic is one topic.
 type Topic struct {
 	Name       string
@@ -48,20 +40,6 @@ type Topic struct {
 	Internal   bool
 	Partitions []*Partition      // by partition number, without gaps
 	Configs    map[string]string // the topic's overrides, nil when it has none
-}
-
-// Partition is one partition's assignment and leadership.
-type Partition struct {
-	Replicas       []int32 `json:"replicas"`
-	Dirs           []UUID  `json:"dirs,omitempty"` // log directory of each replica; nil: all unassigned
-	ISR            []int32 `json:"isr"`
-	Leader         int32   `json:"leader"`      // -1: none
-	LeaderEpoch    int32   `json:"leaderEpoch"` // grows whenever the leader may have changed
-	PartitionEpoch int32   `json:"partitionEpoch"`
-	// ELR are replicas outside the ISR that hold everything committed
-	// (KIP-966); LastKnownELR those that did before an unclean restart.
-	ELR          []int32 `json:"elr,omitempty"`
-	LastKnownELR []int32 `json:"lastKnownElr,omitempty"`
 }
 
 var hashSeed = maphash.MakeSeed()
@@ -112,21 +90,4 @@ func (img *Image) SortedTopics() []*Topic {
 	topics := slices.AppendSeq(make([]*Topic, 0, img.NumTopics()), img.Topics())
 	slices.SortFunc(topics, func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
 	return topics
-}
-
-// Partition is partition i of the topic, nil when it has none of that number.
-func (t *Topic) Partition(i int32) *Partition {
-	if i < 0 || int(i) >= len(t.Partitions) {
-		return nil
-	}
-	return t.Partitions[i]
-}
-
-// Broker finds a registered broker, nil when there is none.
-func (img *Image) Broker(id int32) *Broker {
-	i, ok := slices.BinarySearchFunc(img.Brokers, id, func(b Broker, id int32) int { return int(b.ID) - int(id) })
-	if !ok {
-		return nil
-	}
-	return &img.Brokers[i]
 }

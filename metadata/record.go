@@ -20,7 +20,8 @@ type ClusterRecord struct {
 	ClusterID string `json:"clusterId"`
 }
 
-// BrokerRecord registers a broker, or registers it anew.
+// BrokerRecord registers a broker, or replaces what its registration says. An
+// Epoch or ShutdownIndex of -1 stands for the index of this record.
 type BrokerRecord struct {
 	Broker
 }
@@ -49,6 +50,45 @@ type PartitionChangeRecord struct {
 	TopicID   UUID      `json:"topicId"`
 	Partition int32     `json:"partition"`
 	State     Partition `json:"state"`
+}
+
+// LeadershipsRecord changes the leadership of partitions of one topic and
+// leaves their replicas as they are: one broker's failure is a few of these.
+type LeadershipsRecord struct {
+	TopicID UUID         `json:"topicId"`
+	Changes []Leadership `json:"changes"`
+}
+
+// Leadership is the part of a partition's state that failures and elections
+// change; its fields are those of Partition.
+type Leadership struct {
+	Partition      int32   `json:"p"`
+	Leader         int32   `json:"leader"`
+	LeaderEpoch    int32   `json:"leaderEpoch"`
+	PartitionEpoch int32   `json:"partitionEpoch"`
+	ISR            []int32 `json:"isr"`
+	Recovering     bool    `json:"recovering,omitempty"`
+	ELR            []int32 `json:"elr,omitempty"`
+	LastKnownELR   []int32 `json:"lastKnownElr,omitempty"`
+}
+
+func leadershipOf(partition int32, p *Partition) Leadership {
+	return Leadership{
+		Partition: partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+		ISR: p.ISR, Recovering: p.Recovering, ELR: p.ELR, LastKnownELR: p.LastKnownELR,
+	}
+}
+
+// set makes the change in p.
+func (l *Leadership) set(p *Partition) {
+	p.Leader, p.LeaderEpoch, p.PartitionEpoch = l.Leader, l.LeaderEpoch, l.PartitionEpoch
+	p.ISR, p.Recovering, p.ELR, p.LastKnownELR = l.ISR, l.Recovering, l.ELR, l.LastKnownELR
+}
+
+// RemoveBrokerRecord forgets a broker's registration.
+type RemoveBrokerRecord struct {
+	ID    int32 `json:"id"`
+	Epoch int64 `json:"epoch"`
 }
 
 // RemoveTopicRecord deletes a topic, its partitions and its configuration. It
@@ -107,6 +147,8 @@ func (*FeatureRecord) kind() string         { return "feature" }
 func (*TopicRecord) kind() string           { return "topic" }
 func (*PartitionsRecord) kind() string      { return "partitions" }
 func (*PartitionChangeRecord) kind() string { return "partition" }
+func (*LeadershipsRecord) kind() string     { return "leaderships" }
+func (*RemoveBrokerRecord) kind() string    { return "removeBroker" }
 func (*RemoveTopicRecord) kind() string     { return "removeTopic" }
 func (*ConfigRecord) kind() string          { return "config" }
 func (*ProducerIDsRecord) kind() string     { return "producerIds" }
@@ -127,6 +169,10 @@ func emptyRecord(kind string) Record {
 		return &PartitionsRecord{}
 	case "partition":
 		return &PartitionChangeRecord{}
+	case "leaderships":
+		return &LeadershipsRecord{}
+	case "removeBroker":
+		return &RemoveBrokerRecord{}
 	case "removeTopic":
 		return &RemoveTopicRecord{}
 	case "config":

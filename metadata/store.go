@@ -409,3 +409,10 @@ func readRecords(bucket *bolt.Bucket) (records []Record, bytes int64, err error)
 	})
 	return records, bytes, err
 }
+
+// EncodeRecord is a record as logs hold it; DecodeRecord is its inverse.
+func EncodeRecord(r Record) ([]byte, error) { return encodeRecord(r) }
+
+// DecodeRecord reads a record that EncodeRecord wrote. It refuses kinds that
+// this version does not know.
+func DecodeRecord(text []byte) (Record, error) { return decodeRecord(text) }

@@ -40,7 +40,13 @@ func create(t *testing.T, s *Store, c *Controller, name string, partitions int32
 
 func register(t *testing.T, s *Store, c *Controller) {
 	t.Helper()
-	if _, err := s.Do(func(img *Image) ([]Record, error) { return c.RegisterBroker(img, Broker{ID: 1}), nil }); err != nil {
+	if _, err := s.Do(func(img *Image) ([]Record, error) {
+		records, refusal := c.RegisterAlone(img, Registration{ClusterID: img.ClusterID, BrokerID: 1, Dirs: []UUID{{1, 1}}})
+		if refusal != nil {
+			return nil, refusal
+		}
+		return records, nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
