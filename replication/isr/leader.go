@@ -16,6 +16,7 @@ type LeaderConfig struct {
 	LeaderEpoch    int32
 	PartitionEpoch int32
 	Replicas, ISR  []int32
+	Recovering     bool  // by the metadata, after an unclean election (KIP-704)
 	MinInsync      int   // min.insync.replicas
 	LagTimeMaxMs   int64 // replica.lag.time.max.ms
 	// LogEnd is the log end offset, where the epoch starts. HighWatermark is
@@ -24,11 +25,11 @@ type LeaderConfig struct {
 	NowMs                 int64
 }
 
-// State is what the metadata says of a partition whose leadership goes on, at
-// the same leader epoch.
+// State is what the metadata says of a partition whose leadership goes on.
 type State struct {
-	PartitionEpoch int32
-	Replicas, ISR  []int32
+	LeaderEpoch, PartitionEpoch int32
+	Replicas, ISR               []int32
+	Recovering                  bool
 }
 
 // Proposal is an ISR for the controller to decide on (AlterPartition). The
@@ -37,10 +38,8 @@ type State struct {
 type Proposal struct {
 	LeaderEpoch, PartitionEpoch int32
 	ISR                         []int32
-	Recovering                  bool // always false: who leads has recovered (KIP-704; Kafka: Partition.makeLeader)
-	// BackoffMs is to pass before it is submitted, 0 the first time.
-	BackoffMs int64
-	number    int64 // in this leadership; copies of a proposal are the same one
+	Recovering                  bool  // always false: who leads has recovered (KIP-704; Kafka: Partition.makeLeader)
+	number                      int64 // in this leadership; copies of a proposal are the same one
 }
 
 // ProposalResult is the controller's answer to a Proposal, or what became of
@@ -50,8 +49,9 @@ type ProposalResult struct {
 	// Code is Kafka's; codes of failed attempts (REQUEST_TIMED_OUT,
 	// NOT_CONTROLLER, …) are tried again.
 	Code int16
-	// PartitionEpoch, of a success, is the partition's now.
-	PartitionEpoch int32
+	// Of a success: the partition as it is now.
+	LeaderEpoch, PartitionEpoch int32
+	ISR                         []int32
 }
 
 // replica is what the leader knows of one other replica.
@@ -109,9 +109,11 @@ type Leader struct {
 	members  []Progress
 	isr      []int32 // committed; never written to, so that callers may keep it
 	size     int     // of the assignment
-	pending  *Proposal
-	proposed int64 // proposals made
-	eligible func(broker int32) bool
+	// recovering is as in LeaderConfig, until a proposal is through.
+	recovering bool
+	pending    *Proposal
+	proposed   int64 // proposals made
+	eligible   func(broker int32) bool
 }
 
 // NewLeader begins a leadership. The high watermark may move at once: ask for
@@ -120,7 +122,8 @@ func NewLeader(c LeaderConfig) *Leader {
 	l := &Leader{
 		self: c.Self, epoch: c.LeaderEpoch, partitionEpoch: c.PartitionEpoch,
 		epochStart: c.LogEnd, logEnd: c.LogEnd, highWatermark: min(c.HighWatermark, c.LogEnd),
-		nowMs: c.NowMs, lagTimeMaxMs: c.LagTimeMaxMs, minInsync: c.MinInsync,
+		recovering: c.Recovering,
+		nowMs:      c.NowMs, lagTimeMaxMs: c.LagTimeMaxMs, minInsync: c.MinInsync,
 		eligible: func(int32) bool { return true },
 	}
 	l.assign(c.Replicas, c.ISR)
@@ -255,10 +258,10 @@ func (l *Leader) Tick(logEnd, nowMs int64) (p *Proposal) {
 // that is not newer than what is known changes nothing: above all it does not
 // end a pending proposal, which the controller may yet accept.
 func (l *Leader) State(s State) (hw int64, p *Proposal) {
-	if s.PartitionEpoch <= l.partitionEpoch {
+	if s.LeaderEpoch != l.epoch || s.PartitionEpoch <= l.partitionEpoch {
 		return l.highWatermark, nil
 	}
-	l.partitionEpoch = s.PartitionEpoch
+	l.partitionEpoch, l.recovering = s.PartitionEpoch, s.Recovering
 	l.assign(s.Replicas, s.ISR)
 	p = l.expand()
 	l.advance()
@@ -276,15 +279,16 @@ func (l *Leader) SetMinInsync(n int) (hw int64) {
 func (l *Leader) SetLagTimeMax(ms int64) { l.lagTimeMaxMs = ms }
 
 // Answered takes the controller's answer to a proposal. p, if any, is to be
-// submitted after its BackoffMs: the same one again, or the next.
-func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal) {
+// submitted after backoffMs, unless Pending is another one by then: the same
+// again, or the next.
+func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal, backoffMs int64) {
 	if r.Proposal == nil || l.pending == nil || r.Proposal.number != l.pending.number {
-		return l.highWatermark, nil // the partition has moved on without it
+		return l.highWatermark, nil, 0 // the partition has moved on without it
 	}
 	switch r.Code {
 	case CodeNone:
-		if r.PartitionEpoch == l.partitionEpoch {
-			l.commit(l.pending.ISR) // it was so already, and no image will say so
+		if r.LeaderEpoch == l.epoch && r.PartitionEpoch == l.partitionEpoch {
+			l.commit(r.ISR) // it was so already, and no image will say so
 			p = l.expand()
 		}
 	case CodeOperationNotAttempted, CodeIneligibleReplica:
@@ -302,11 +306,10 @@ func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal) {
 		// Our picture is stale, and whether it was done is unknown. It stays
 		// pending until the image that explains it.
 	default:
-		l.pending.BackoffMs = alterRetryMs
-		return l.highWatermark, l.pending
+		return l.highWatermark, l.pending, alterRetryMs
 	}
 	l.advance()
-	return l.highWatermark, p
+	return l.highWatermark, p, 0
 }
 
 // expand proposes to add every replica that is ready: at or above the high
@@ -396,6 +399,10 @@ func (l *Leader) ISR() []int32 { return l.isr }
 
 // Pending is the proposal that waits for the controller's answer, or nil.
 func (l *Leader) Pending() *Proposal { return l.pending }
+
+// Recovering is what the metadata says: this leader was elected uncleanly and
+// no change of the ISR has been decided since.
+func (l *Leader) Recovering() bool { return l.recovering }
 
 // PartitionEpoch is of the newest state known.
 func (l *Leader) PartitionEpoch() int32 { return l.partitionEpoch }
