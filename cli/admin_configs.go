@@ -36,7 +36,7 @@ func (e *configEntry) text() string {
 }
 
 // describeConfigs returns the resource's settings in the broker's order.
-func describeConfigs(ctx context.Context, cl *kgo.Client, kind kmsg.ConfigResourceType, name string, synonyms bool) ([]configEntry, error) {
+func describeConfigs(ctx context.Context, cl kmsg.Requestor, kind kmsg.ConfigResourceType, name string, synonyms bool) ([]configEntry, error) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.IncludeSynonyms = synonyms
 	r := kmsg.NewDescribeConfigsRequestResource()

@@ -67,7 +67,7 @@ type clusterDetail struct {
 
 // fetchCluster asks for all topics, or, with names, for those alone; it never
 // creates one.
-func fetchCluster(ctx context.Context, cl *kgo.Client, names ...string) (*clusterDetail, error) {
+func fetchCluster(ctx context.Context, cl kmsg.Requestor, names ...string) (*clusterDetail, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = nil
 	for _, name := range names {
@@ -114,7 +114,7 @@ func (t *topicDetail) sortPartitions() {
 
 // describeTopics returns the named topics with their eligible leader replicas
 // where the broker tells them, at most limit partitions an answer (0: 2000).
-func describeTopics(ctx context.Context, cl *kgo.Client, names []string, limit int32) ([]topicDetail, error) {
+func describeTopics(ctx context.Context, cl kmsg.Requestor, names []string, limit int32) ([]topicDetail, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -121,84 +120,4 @@ func brokerProcesses(proc string) []int {
 func isBrokerCommand(words []string) bool {
 	name := strings.TrimSuffix(filepath.Base(words[0]), ".sh")
 	return name == "kafka-server-start" || name == "freshet" && len(words) > 1 && words[1] == "start"
-}
-
-// newKafkaClusterCommand is kafka-cluster.sh (org.apache.kafka.tools.ClusterTool).
-func newKafkaClusterCommand() *cobra.Command {
-	root := &cobra.Command{
-		Long:    "Tell a cluster's id and its brokers.",
-		Example: "  kafka-cluster.sh cluster-id --bootstrap-server localhost:9092\n  kafka-cluster.sh list-endpoints --bootstrap-server localhost:9092",
-	}
-	var servers, config, commandConfig string
-	withAdmin := func(f func(context.Context, *cobra.Command, *clusterDetail) error) func(*cobra.Command, []string) error {
-		return func(cmd *cobra.Command, _ []string) error {
-			if config != "" {
-				fmt.Fprintln(cmd.OutOrStdout(), "Option --config has been deprecated and will be removed in a future version. Use --command-config instead.")
-				commandConfig = config
-			}
-			props, err := loadProps(commandConfig)
-			if err != nil {
-				return failf("%v", err)
-			}
-			props["bootstrap.servers"] = servers
-			cl, err := newClient(props, roleAdmin, cmd.ErrOrStderr())
-			if err != nil {
-				return failf("%v", err)
-			}
-			defer cl.Close()
-			if err := awaitBroker(cmd.Context(), cl, servers, apiTimeout(props)); err != nil {
-				return orFail(err)
-			}
-			c, err := fetchCluster(cmd.Context(), cl)
-			if err != nil {
-				return orFail(err)
-			}
-			return f(cmd.Context(), cmd, c)
-		}
-	}
-	id := &cobra.Command{Use: "cluster-id", Short: "Print the cluster's id", Args: cobra.NoArgs, RunE: withAdmin(
-		func(_ context.Context, cmd *cobra.Command, c *clusterDetail) error {
-			text := "No cluster ID found. The Kafka version is probably too old."
-			if c.id != "" {
-				text = "Cluster ID: " + c.id
-			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
-			return err
-		})}
-	endpoints := &cobra.Command{Use: "list-endpoints", Short: "List the brokers' addresses", Args: cobra.NoArgs, RunE: withAdmin(
-		func(_ context.Context, cmd *cobra.Command, c *clusterDetail) error { return printEndpoints(cmd, c) })}
-	for _, sub := range []*cobra.Command{id, endpoints} {
-		f := sub.Flags()
-		f.StringVarP(&servers, "bootstrap-server", "b", "", "brokers to ask first, host:port separated by commas")
-		f.StringVar(&config, "config", "", "deprecated: use --command-config")
-		f.StringVarP(&commandConfig, "command-config", "c", "", "file of client properties")
-		_ = sub.MarkFlagRequired("bootstrap-server")
-		root.AddCommand(sub)
-	}
-	return root
-}
-
-func printEndpoints(cmd *cobra.Command, c *clusterDetail) error {
-	host, rack := 0, 0
-	for _, b := range c.brokers {
-		host = max(host, len(b.Host))
-		if b.Rack != nil {
-			rack = max(rack, len(*b.Rack))
-		}
-	}
-	if rack == 0 {
-		rack = 10
-	}
-	line := func(id, h, port, r, state, kind string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "%-10s %-*s %-10s %-*s %-10s %-15s\n", id, host, h, port, rack, r, state, kind)
-	}
-	line("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE")
-	for _, b := range c.brokers {
-		r := "null"
-		if b.Rack != nil {
-			r = *b.Rack
-		}
-		line(strconv.Itoa(int(b.NodeID)), b.Host, strconv.Itoa(int(b.Port)), r, "unfenced", "broker")
-	}
-	return nil
 }
