@@ -38,6 +38,9 @@ func newHistory(t *testing.T, seed uint64) *history {
 		t.Fatal(err)
 	}
 	h.manager = testManager(t, h.faults, h.clock, h.config)
+	if seed%2 == 1 {
+		h.manager.wholeFrom = 1
+	}
 	if h.log, err = h.manager.Create(testTP, nil, h.config); err != nil {
 		t.Fatal(err)
 	}

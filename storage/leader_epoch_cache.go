@@ -146,7 +146,7 @@ func (c *LeaderEpochCache) Entries() []EpochEntry {
 const leaderEpochCheckpointFile = "leader-epoch-checkpoint"
 
 // flush writes the checkpoint if it changed since it was last written.
-func (c *LeaderEpochCache) flush(fsys vfs.FS, dir string) error {
+func (c *LeaderEpochCache) flush(fsys vfs.FS, dir string, write fileWriter) error {
 	c.flushMu.Lock()
 	defer c.flushMu.Unlock()
 	c.mu.Lock()
@@ -157,7 +157,7 @@ func (c *LeaderEpochCache) flush(fsys vfs.FS, dir string) error {
 	data := encodeEpochCheckpoint(c.entries)
 	c.dirty = false
 	c.mu.Unlock()
-	if err := vfs.WriteFileAtomic(fsys, filepath.Join(dir, leaderEpochCheckpointFile), data); err != nil {
+	if err := write(fsys, filepath.Join(dir, leaderEpochCheckpointFile), data); err != nil {
 		c.mu.Lock()
 		c.dirty = true
 		c.mu.Unlock()

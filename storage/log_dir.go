@@ -20,8 +20,9 @@ type logDirState struct {
 
 	meta        MetaProperties
 	lock        io.Closer
-	clean       bool  // the last stop was clean
-	brokerEpoch int64 // of the broker that stopped cleanly; -1 if unknown
+	whole       vfs.Whole // its file system since it was opened; nil if it cannot be synced as a whole
+	clean       bool      // the last stop was clean
+	brokerEpoch int64     // of the broker that stopped cleanly; -1 if unknown
 
 	// What the checkpoint files hold, so that they are written only on change.
 	written [3][]byte
@@ -51,6 +52,22 @@ func (d *logDirState) fail(cause error) error {
 		return err
 	}
 	return *d.cause.Load()
+}
+
+// syncAll makes everything in the directory durable; whole is not nil.
+func (d *logDirState) syncAll() error {
+	if err := d.whole.SyncAll(); err != nil {
+		return d.fail(causeError(errSyncFailed, err))
+	}
+	return nil
+}
+
+// close unlocks the directory.
+func (d *logDirState) close() error {
+	if d.whole != nil {
+		_ = d.whole.Close()
+	}
+	return d.lock.Close()
 }
 
 // errSyncFailed marks the failure after which nothing about the file is known.
@@ -103,8 +120,14 @@ func openLogDir(fsys vfs.FS, dir, clusterID string, nodeID int32) (*logDirState,
 		return nil, fmt.Errorf("lock log directory %s: %w", dir, err)
 	}
 	d.lock = lock
-	if err := d.readMarks(fsys, clusterID, nodeID); err != nil {
-		_ = lock.Close()
+	if d.whole, err = vfs.OpenWhole(fsys, dir); errors.Is(err, errors.ErrUnsupported) {
+		d.whole, err = nil, nil
+	}
+	if err == nil {
+		err = d.readMarks(fsys, clusterID, nodeID)
+	}
+	if err != nil {
+		_ = d.close()
 		return nil, err
 	}
 	return d, nil
@@ -131,6 +154,11 @@ func (d *logDirState) readMarks(fsys vfs.FS, clusterID string, nodeID int32) err
 	}
 	d.clean, d.brokerEpoch = true, decodeCleanShutdown(data)
 	return nil
+}
+
+// writeCleanMark is the last act of a clean stop: everything is durable.
+func writeCleanMark(fsys vfs.FS, dir string, brokerEpoch int64) error {
+	return vfs.WriteFileAtomic(fsys, filepath.Join(dir, cleanShutdownFile), encodeCleanShutdown(brokerEpoch))
 }
 
 // removeCleanMark must happen before anything is appended.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"slices"
 
 	"freshet/vfs"
@@ -38,13 +37,13 @@ func (l *Log) flushLocked(upTo int64) error {
 			}
 		}
 	}
-	if err := l.epochs.flush(l.fs, l.Dir()); err != nil {
+	if err := l.epochs.flush(l.fs, l.Dir(), vfs.WriteFileAtomic); err != nil {
 		return err
 	}
 	if err := l.segments.Load().active().persistTxns(); err != nil {
 		return fmt.Errorf("write transaction index of %s: %w", l.tp, err)
 	}
-	if err := l.writeSnapshots(target); err != nil {
+	if err := l.writeSnapshots(target, vfs.WriteFileAtomic); err != nil {
 		return err
 	}
 	for {
@@ -143,9 +142,13 @@ func (l *Log) syncSegmentDir(s *LogSegment) error {
 	return nil
 }
 
+// fileWriter replaces a file whole: vfs.WriteFileAtomic, or
+// vfs.WriteFileUnsynced where the caller syncs everything afterwards.
+type fileWriter func(fsys vfs.FS, name string, data []byte) error
+
 // writeSnapshots writes the producer snapshots taken at or below target, which
 // is durable by now: a snapshot never tells of records that a crash may take.
-func (l *Log) writeSnapshots(target int64) error {
+func (l *Log) writeSnapshots(target int64, write fileWriter) error {
 	for {
 		l.mu.Lock()
 		if len(l.pendingSnapshots) == 0 || l.pendingSnapshots[0].offset > target {
@@ -154,7 +157,7 @@ func (l *Log) writeSnapshots(target int64) error {
 		}
 		s := l.pendingSnapshots[0]
 		l.mu.Unlock()
-		if err := vfs.WriteFileAtomic(l.fs, l.path(fileName(s.offset, snapshotSuffix)), s.data); err != nil {
+		if err := write(l.fs, l.path(fileName(s.offset, snapshotSuffix)), s.data); err != nil {
 			return fmt.Errorf("write producer snapshot of %s: %w", l.tp, err)
 		}
 		l.mu.Lock()
@@ -178,80 +181,4 @@ func (l *Log) persistActiveIndexes() error {
 		return nil
 	}
 	return s.persistIndexes(false)
-}
-
-// waitDrainedLocked waits until no write is in flight; l.mu is held.
-func (l *Log) waitDrainedLocked() {
-	for l.inFlight > 0 {
-		l.drained.Wait()
-	}
-}
-
-// Close refuses new appends, waits for those in flight, writes indexes,
-// producer snapshot and epoch checkpoint, syncs and closes the files. Regions
-// in flight to sockets keep their descriptors. Not for event loops.
-func (l *Log) Close() error {
-	l.flushMu.Lock()
-	defer l.flushMu.Unlock()
-	l.mu.Lock()
-	if l.closed.Swap(true) {
-		l.mu.Unlock()
-		return nil
-	}
-	l.waitDrainedLocked()
-	active := (*l.segments.Load()).active()
-	if active.mem != nil && active.maxKnown && active.maxTimestamp.timestamp >= 0 {
-		active.mem.times.maybeAppend(active.maxTimestamp)
-	}
-	if l.producers.mapEndOffset > l.producers.lastSnapshotOffset {
-		l.producers.lastSnapshotOffset = l.producers.mapEndOffset
-		l.pendingSnapshots = append(l.pendingSnapshots, pendingSnapshot{offset: l.producers.mapEndOffset, data: l.producers.encodeSnapshot()})
-	}
-	l.mu.Unlock()
-	err := l.flushLocked(math.MaxInt64)
-	if err == nil {
-		err = l.trimActive(active)
-	}
-	if err == nil {
-		err = active.persistIndexes(true)
-	}
-	for _, s := range *l.segments.Load() {
-		s.closeHandle()
-	}
-	if err != nil {
-		return fmt.Errorf("close log of %s: %w", l.tp, err)
-	}
-	return nil
-}
-
-// trimActive cuts bytes of failed writes off the active file. They were never
-// published, hence never served.
-func (l *Log) trimActive(s *LogSegment) error {
-	h := s.handle.Load()
-	if h == nil {
-		return nil
-	}
-	size, err := h.file.Size()
-	if err != nil || size <= s.published.Load() {
-		return err
-	}
-	if err := h.file.Truncate(s.published.Load()); err != nil {
-		return err
-	}
-	return h.file.Sync()
-}
-
-// abandon closes the log without writing anything: for deletion and for a
-// failed directory.
-func (l *Log) abandon() {
-	l.flushMu.Lock()
-	defer l.flushMu.Unlock()
-	l.mu.Lock()
-	l.closed.Store(true)
-	l.waitDrainedLocked()
-	l.mu.Unlock()
-	for _, s := range *l.segments.Load() {
-		s.gone.Store(true)
-		s.closeHandle()
-	}
 }

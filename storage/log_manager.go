@@ -101,6 +101,8 @@ type LogManager struct {
 
 	cleaner *cleaner
 
+	wholeFrom int // wholeSyncFrom, but in tests
+
 	due  schedule
 	wake chan struct{}
 	stop chan struct{}
@@ -129,7 +131,7 @@ func OpenManager(config ManagerConfig) (*LogManager, error) {
 	}
 	m := &LogManager{
 		config: config, logs: map[TopicPartition]*Log{}, counts: map[*logDirState]int{}, rolled: map[*Log]struct{}{},
-		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		wholeFrom: wholeSyncFrom, wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	m.cleaner = newCleaner(m)
 	for _, dir := range config.Dirs {
@@ -181,7 +183,7 @@ func (m *LogManager) loadDirs() error {
 
 func (m *LogManager) unlock() {
 	for _, d := range m.dirs {
-		_ = d.lock.Close()
+		_ = d.close()
 	}
 }
 
@@ -446,37 +448,9 @@ func (m *LogManager) Close(brokerEpoch int64) error {
 		if err := m.closeDir(d, brokerEpoch); err != nil {
 			errs = append(errs, fmt.Errorf("shut down log directory %s: %w", d.path, err))
 		}
-		if err := d.lock.Close(); err != nil {
+		if err := d.close(); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// closeThreads is how many logs of a directory close side by side: their syncs
-// share journal commits.
-const closeThreads = 16
-
-func (m *LogManager) closeDir(d *logDirState, brokerEpoch int64) error {
-	if err := d.failure(); err != nil {
-		return err
-	}
-	var group errGroup
-	limit := make(chan struct{}, closeThreads)
-	for _, l := range m.Logs() {
-		if l.logDir == d {
-			limit <- struct{}{}
-			group.run(func() error {
-				defer func() { <-limit }()
-				return l.Close()
-			})
-		}
-	}
-	if err := group.wait(); err != nil {
-		return err
-	}
-	if err := m.writeCheckpoints(d, true, true, true); err != nil {
-		return err
-	}
-	return vfs.WriteFileAtomic(m.config.FS, filepath.Join(d.path, cleanShutdownFile), encodeCleanShutdown(brokerEpoch))
 }

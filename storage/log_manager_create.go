@@ -48,10 +48,15 @@ func (m *LogManager) CreateAll(tps []TopicPartition, topicID *UUID, config LogCo
 	if err != nil {
 		return err
 	}
-	var whole vfs.WholeSyncer
-	if len(tps) >= wholeSyncFrom {
-		whole, _ = m.config.FS.(vfs.WholeSyncer)
+	whole, err := m.openWholes(dirs)
+	if err != nil {
+		return err
 	}
+	defer func() {
+		for _, w := range whole {
+			_ = w.Close()
+		}
+	}()
 	logs := make([]*Log, len(tps))
 	errs := make([]error, len(tps))
 	var workers sync.WaitGroup
@@ -80,18 +85,45 @@ func firstError(errs []error) error {
 	return nil
 }
 
+// openWholes opens the file systems of the directories in which many partitions
+// are made: nil if they are few or cannot be synced as a whole.
+func (m *LogManager) openWholes(dirs []*logDirState) (map[*logDirState]vfs.Whole, error) {
+	if len(dirs) < m.wholeFrom {
+		return nil, nil
+	}
+	wholes := make(map[*logDirState]vfs.Whole)
+	for _, d := range dirs {
+		if _, open := wholes[d]; open {
+			continue
+		}
+		w, err := vfs.OpenWhole(m.config.FS, d.path)
+		if err != nil {
+			for _, w := range wholes {
+				_ = w.Close()
+			}
+			if errors.Is(err, errors.ErrUnsupported) {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("create logs in %s: %w", d.path, err)
+		}
+		wholes[d] = w
+	}
+	return wholes, nil
+}
+
 // registerCreated makes the new directories durable, once for each log
 // directory, and the logs known: their own entries, or with whole everything in
 // them. logs[i] is nil if it was not made. createMu is held.
-func (m *LogManager) registerCreated(tps []TopicPartition, dirs []*logDirState, logs []*Log, whole vfs.WholeSyncer) error {
-	sync := m.config.FS.SyncDir
-	if whole != nil {
-		sync = whole.SyncAll
-	}
+func (m *LogManager) registerCreated(tps []TopicPartition, dirs []*logDirState, logs []*Log, whole map[*logDirState]vfs.Whole) error {
 	synced := make(map[*logDirState]error)
 	for i, d := range dirs {
-		if _, done := synced[d]; !done && logs[i] != nil {
-			synced[d] = sync(d.path)
+		if _, done := synced[d]; done || logs[i] == nil {
+			continue
+		}
+		if whole != nil {
+			synced[d] = whole[d].SyncAll()
+		} else {
+			synced[d] = m.config.FS.SyncDir(d.path)
 		}
 	}
 	var errs []error

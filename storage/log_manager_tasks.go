@@ -248,7 +248,7 @@ func (m *LogManager) writeCheckpoints(d *logDirState, recoveryPoints, logStarts,
 			// Recovery reads epochs from the batches above the recovery point
 			// alone: those below it must be in their file first.
 			if recoveryPoints && i == 0 && l.logDir == d && !l.closed.Load() {
-				if err := l.epochs.flush(l.fs, l.Dir()); err != nil {
+				if err := l.epochs.flush(l.fs, l.Dir(), vfs.WriteFileAtomic); err != nil {
 					return err
 				}
 			}

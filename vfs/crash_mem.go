@@ -24,7 +24,10 @@ type MemFS struct {
 	nowMs int64
 }
 
-var _ FS = (*MemFS)(nil)
+var (
+	_ FS          = (*MemFS)(nil)
+	_ WholeSyncer = (*MemFS)(nil)
+)
 
 // memDir is one directory: its entries now, its entries on disk, and the
 // changes between the two in the order they were made.
@@ -275,12 +278,43 @@ func (m *MemFS) SyncDir(dir string) error {
 	if !ok {
 		return pathError("syncdir", dir, fs.ErrNotExist)
 	}
+	d.sync()
+	return nil
+}
+
+func (d *memDir) sync() {
 	for _, op := range d.pending {
 		applyDirOp(d.durable, op)
 	}
 	d.pending = nil
+}
+
+// OpenWhole implements WholeSyncer; all of m is one file system.
+func (m *MemFS) OpenWhole(dir string) (Whole, error) {
+	if _, err := m.List(dir); err != nil {
+		return nil, err
+	}
+	return memWhole{m}, nil
+}
+
+// memWhole makes everything durable in one step. What a power loss in the
+// middle of syncfs(2) leaves is what CrashClone makes of the moment before:
+// any part of what was not synced.
+type memWhole struct{ fs *MemFS }
+
+func (w memWhole) SyncAll() error {
+	w.fs.mu.Lock()
+	defer w.fs.mu.Unlock()
+	for _, d := range w.fs.dirs {
+		d.sync()
+		for _, inode := range d.entries {
+			inode.sync()
+		}
+	}
 	return nil
 }
+
+func (memWhole) Close() error { return nil }
 
 // FreeBytes implements Dirs: memory is taken to be large.
 func (m *MemFS) FreeBytes(string) (int64, error) { return 1 << 40, nil }
@@ -403,6 +437,13 @@ func resize(data []byte, size int64) []byte {
 	return append(data, make([]byte, size-int64(len(data)))...)
 }
 
+func (i *memInode) sync() {
+	if len(i.pending) > 0 {
+		i.durable = slices.Clone(i.data)
+		i.pending = nil
+	}
+}
+
 func (i *memInode) truncate(size int64) {
 	i.data = resize(i.data, size)
 	i.pending = append(i.pending, fileOp{truncate: true, pos: size})
@@ -488,8 +529,7 @@ func (f *memFile) Sync() error {
 	if f.closed {
 		return pathError("sync", f.name, fs.ErrClosed)
 	}
-	f.inode.durable = slices.Clone(f.inode.data)
-	f.inode.pending = nil
+	f.inode.sync()
 	return nil
 }
 

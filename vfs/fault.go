@@ -17,7 +17,8 @@ import (
 //	write(*.log) short after 2 times 1
 //
 // op is one of open, read, write, sync, truncate, close, remove, rename, stat,
-// mkdir, list, syncdir, lock, or any. The pattern is matched against the last
+// mkdir, list, syncdir, syncall (of the directory it was opened by), lock, or
+// any. The pattern is matched against the last
 // element of the path (path.Match). The error is a lower-case errno name
 // (enospc, eio, eacces, emfile, erofs), or short, which writes half and then
 // fails with enospc. "after N" lets the first N matching operations through,
@@ -187,6 +188,28 @@ func (f *FaultFS) SyncDir(dir string) error {
 		return err
 	}
 	return f.FS.SyncDir(dir)
+}
+
+// OpenWhole implements WholeSyncer if the inner file system does.
+func (f *FaultFS) OpenWhole(dir string) (Whole, error) {
+	inner, err := OpenWhole(f.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	return faultWhole{Whole: inner, fs: f, dir: dir}, nil
+}
+
+type faultWhole struct {
+	Whole
+	fs  *FaultFS
+	dir string
+}
+
+func (w faultWhole) SyncAll() error {
+	if err, _ := w.fs.check("syncall", w.dir); err != nil {
+		return err
+	}
+	return w.Whole.SyncAll()
 }
 
 // Lock implements Locker.

@@ -86,6 +86,14 @@ func writeNew(fsys Files, name string, data []byte, sync bool) (err error) {
 	return nil
 }
 
+// OpenWhole is fsys's own, or errors.ErrUnsupported if it has none.
+func OpenWhole(fsys FS, dir string) (Whole, error) {
+	if w, ok := fsys.(WholeSyncer); ok {
+		return w.OpenWhole(dir)
+	}
+	return nil, fmt.Errorf("sync the file system of %s as a whole: %w", dir, errors.ErrUnsupported)
+}
+
 // RemoveAll removes a directory with everything in it. What is already gone is
 // no error.
 func RemoveAll(fsys FS, dir string) error {

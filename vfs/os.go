@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -15,7 +16,10 @@ import (
 // OS is the real file system.
 type OS struct{}
 
-var _ FS = OS{}
+var (
+	_ FS          = OS{}
+	_ WholeSyncer = OS{}
+)
 
 // Open implements Files with a plain descriptor: positional calls only, so no
 // cursor, and no registration with the runtime's poller.
@@ -103,20 +107,43 @@ func (OS) SyncDir(dir string) error {
 	return nil
 }
 
-// SyncAll implements WholeSyncer.
-func (OS) SyncAll(dir string) error {
+// OpenWhole implements WholeSyncer. Before Linux 5.8 syncfs(2) kept failed
+// writes to itself, so there it is not offered.
+func (OS) OpenWhole(dir string) (Whole, error) {
+	if !syncfsReports() {
+		return nil, fmt.Errorf("syncfs %s: this kernel does not report failed writes: %w", dir, errors.ErrUnsupported)
+	}
 	f, err := os.Open(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
+	return osWhole{f}, nil
+}
+
+// syncfsReports reports whether syncfs(2) returns write-back errors.
+var syncfsReports = sync.OnceValue(func() bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 5 || major == 5 && minor >= 8)
+})
+
+// osWhole is a directory held open: the kernel reports to a descriptor what
+// failed since it was opened.
+type osWhole struct{ *os.File }
+
+// SyncAll is never repeated after an error, as Sync.
+func (w osWhole) SyncAll() error {
 	for {
-		err := unix.Syncfs(int(f.Fd()))
+		err := unix.Syncfs(int(w.Fd()))
 		if err == nil {
 			return nil
 		}
 		if err != unix.EINTR {
-			return &fs.PathError{Op: "syncfs", Path: dir, Err: err}
+			return &fs.PathError{Op: "syncfs", Path: w.Name(), Err: err}
 		}
 	}
 }

@@ -65,9 +65,19 @@ type CachedReader interface {
 // WholeSyncer is implemented by file systems that can make everything durable
 // with one call, which is cheaper than many when many files were made.
 type WholeSyncer interface {
-	// SyncAll makes every change of the file system that holds dir durable
-	// (syncfs(2)), those of others too.
-	SyncAll(dir string) error
+	// OpenWhole begins to watch the file system that holds dir. The error wraps
+	// errors.ErrUnsupported where one call cannot be trusted with it.
+	OpenWhole(dir string) (Whole, error)
+}
+
+// Whole is a file system as one thing to sync.
+type Whole interface {
+	// SyncAll makes every change of the file system durable, those of others
+	// too (syncfs(2)). It also fails if something written since OpenWhole could
+	// not be written back, even if nobody waited for it; like Sync, it reports
+	// that once.
+	SyncAll() error
+	io.Closer
 }
 
 // FileInfo describes one directory entry.

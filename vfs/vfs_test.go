@@ -24,6 +24,52 @@ func each(t *testing.T, f func(t *testing.T, fsys FS, dir string)) {
 	})
 }
 
+// Everything is durable after a sync of the whole, and nothing was before.
+func TestSyncAll(t *testing.T) {
+	each(t, func(t *testing.T, fsys FS, dir string) {
+		whole, err := OpenWhole(fsys, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fsys.MkdirAll(filepath.Join(dir, "sub")); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "sub/b"} {
+			if err := WriteFileUnsynced(fsys, filepath.Join(dir, name), []byte(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lost := func() int {
+			m, ok := fsys.(*MemFS)
+			if !ok {
+				return 0
+			}
+			clone, n := m.CrashClone(rand.New(rand.NewPCG(1, 1)), 0), 0
+			for _, name := range []string{"a", "sub/b"} {
+				if data, err := ReadFile(clone, filepath.Join(dir, name)); err != nil || string(data) != name {
+					n++
+				}
+			}
+			return n
+		}
+		if _, mem := fsys.(*MemFS); mem && lost() != 2 {
+			t.Errorf("%d of 2 unsynced files are lost", lost())
+		}
+		if err := whole.SyncAll(); err != nil {
+			t.Fatal(err)
+		}
+		if lost() != 0 {
+			t.Errorf("%d files are lost after a sync", lost())
+		}
+		if err := whole.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenWhole(fsys, filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a directory that is not there: %v", err)
+		}
+	})
+}
+
 func TestFileOperations(t *testing.T) {
 	each(t, func(t *testing.T, fsys FS, dir string) {
 		name := filepath.Join(dir, "a")
