@@ -41,7 +41,8 @@ type ConfigAlteration struct {
 // itself; refusals are in the order of alterations, nil where there is none.
 // nodeID is the broker that took the request: a broker's own configuration is
 // changed through itself (Kafka: ConfigAdminManager,
-// ConfigurationControlManager).
+// ConfigurationControlManager). It is -1 when a controller took it, which may
+// change any broker's.
 func (c *Controller) AlterConfigs(img *Image, nodeID int32, alterations []ConfigAlteration, validateOnly bool) ([]*Error, []Record) {
 	type resource struct {
 		kind ResourceType
@@ -69,7 +70,7 @@ func (c *Controller) AlterConfigs(img *Image, nodeID int32, alterations []Config
 	if validateOnly {
 		return refusals, nil
 	}
-	return refusals, records
+	return refusals, append(records, c.minISRChanged(img, records)...)
 }
 
 func (c *Controller) alterResource(img *Image, nodeID int32, a *ConfigAlteration) ([]Record, *Error) {
@@ -100,6 +101,9 @@ func (c *Controller) alterResource(img *Image, nodeID int32, a *ConfigAlteration
 	}
 	next, err := c.changed(current, a)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkMinISR(img, a, current, next); err != nil {
 		return nil, err
 	}
 	if a.Resource == ResourceTopic {
@@ -145,7 +149,7 @@ func checkBrokerName(name string, nodeID int32) *Error {
 	if err != nil {
 		return refuse(CodeInvalidRequest, "Node id must be an integer, but it is: %s", name)
 	}
-	if int32(id) != nodeID {
+	if nodeID >= 0 && int32(id) != nodeID {
 		return refuse(CodeInvalidRequest, "Unexpected broker id, expected %d, but received %s", nodeID, name)
 	}
 	return nil

@@ -140,7 +140,7 @@ func (c *Controller) addPartitions(img *Image, wish PartitionsWish, budget int) 
 	if additional > budget {
 		return nil, errTooManyPartitions
 	}
-	replicationFactor := len(topic.Partitions[0].Replicas)
+	replicationFactor := len(topic.Partitions[0].TargetReplicas())
 	record := &PartitionsRecord{TopicID: topic.ID, First: int32(have)}
 	if wish.Assignments == nil {
 		partitions, err := c.place(img, additional, replicationFactor)

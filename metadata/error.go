@@ -51,6 +51,10 @@ func refuse(code Code, format string, args ...any) *Error {
 
 // Kafka's own messages for refusals that carry no more than their code.
 var (
-	errUnknownTopic   = &Error{CodeUnknownTopicOrPartition, "This server does not host this topic-partition."}
-	errUnknownTopicID = &Error{CodeUnknownTopicID, "This server does not host this topic ID."}
+	errUnknownTopic                = &Error{CodeUnknownTopicOrPartition, "This server does not host this topic-partition."}
+	errPreferredLeaderNotAvailable = &Error{CodePreferredLeaderNotAvailable, "The preferred leader was not available."}
+	errEligibleLeadersNotAvailable = &Error{CodeEligibleLeadersNotAvailable, "Eligible topic partition leaders are not available."}
+	errElectionNotNeeded           = &Error{CodeElectionNotNeeded, "Leader election not needed for topic partition."}
+	errNoReassignmentInProgress    = &Error{CodeNoReassignmentInProgress, "No partition reassignment is in progress."}
+	errUnknownTopicID              = &Error{CodeUnknownTopicID, "This server does not host this topic ID."}
 )

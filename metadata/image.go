@@ -88,6 +88,8 @@ func (img *Image) Topics() iter.Seq[*Topic] {
 // SortedTopics lists every topic by name.
 func (img *Image) SortedTopics() []*Topic {
 	topics := slices.AppendSeq(make([]*Topic, 0, img.NumTopics()), img.Topics())
-	slices.SortFunc(topics, func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(topics, compareTopicNames)
 	return topics
 }
+
+func compareTopicNames(a, b *Topic) int { return strings.Compare(a.Name, b.Name) }

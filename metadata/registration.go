@@ -30,7 +30,8 @@ type Registration struct {
 // RegisterBroker registers a broker. A new incarnation gets a new epoch, which
 // the image has after the records are applied, and starts fenced; the same one
 // amends its registration and keeps epoch and state. The first registration
-// also finalizes the features of a new cluster at their newest level (Kafka:
+// also finalizes the features of a new cluster at their newest level, and makes
+// min.insync.replicas one for all brokers where that matters (Kafka:
 // ClusterControlManager.registerBroker).
 func (c *Controller) RegisterBroker(img *Image, r Registration) ([]Record, *Error) {
 	if img.ClusterID != r.ClusterID {
@@ -45,9 +46,12 @@ func (c *Controller) RegisterBroker(img *Image, r Registration) ([]Record, *Erro
 	if err := checkDirs(img, &r); err != nil {
 		return nil, err
 	}
-	records := newClusterFeatures(img)
 	if err := checkFeatures(img, &r); err != nil {
 		return nil, err
+	}
+	records := newClusterFeatures(img)
+	if img.UsesELR() || len(img.Features) == 0 {
+		records = append(records, c.oneMinISR(img)...)
 	}
 	broker := Broker{
 		ID: r.BrokerID, Epoch: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints, Features: r.Features,

@@ -1,9 +1,6 @@
 package metadata
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // sweep is a change of brokers that concerns all partitions they have a part
 // in. Ids are -1 where there is none.
@@ -14,17 +11,10 @@ type sweep struct {
 	forgotten int32   // is unregistered
 }
 
-// leaderships are the records of partitions that the sweep changes, in the order
+// sweep is the records of partitions that the sweep changes, in the order
 // of topic names; none is touched for which concerns is false. Costs a look at
 // every partition, so that the image needs no index.
 func (c *Controller) sweep(img *Image, s sweep, concerns func(p *Partition) bool) []Record {
-	var topics []*Topic
-	for topic := range img.Topics() {
-		if slices.ContainsFunc(topic.Partitions, concerns) {
-			topics = append(topics, topic)
-		}
-	}
-	slices.SortFunc(topics, func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
 	live := func(id int32) bool {
 		return id != s.restarted && !slices.Contains(s.remove, id) && (id == s.add || img.Active(id))
 	}
@@ -33,7 +23,7 @@ func (c *Controller) sweep(img *Image, s sweep, concerns func(p *Partition) bool
 		gone = append(slices.Clone(gone), s.restarted)
 	}
 	changes := leaderChanges{}
-	for _, topic := range topics {
+	for _, topic := range sortedTopicsWith(img, concerns) {
 		settings := c.settings(img, topic)
 		for i, p := range topic.Partitions {
 			if !concerns(p) {
