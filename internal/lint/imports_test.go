@@ -49,7 +49,7 @@ var layers = []layer{
 	{dir: "storage", own: []string{"record", "vfs", "zerocopy"}, external: []string{sysModule}},
 	{dir: "replication/isr", own: []string{"record"}, tests: true},
 	{dir: "replication", own: []string{"storage", "record", "wire"}, external: []string{kmsgModule, kerrModule, sysModule}},
-	{dir: "metadata", own: []string{"vfs", "record"}, external: []string{"go.etcd.io/bbolt", "go.etcd.io/raft", sysModule}},
+	{dir: "metadata", own: []string{"vfs", "record"}, external: []string{"go.etcd.io/bbolt", "go.etcd.io/raft", "google.golang.org/protobuf", sysModule}},
 	{dir: "coordinator", own: []string{"record", "wire"}, external: []string{kmsgModule, kerrModule}},
 	{dir: "security", own: []string{"wire"}, external: []string{"github.com/xdg-go/scram"}},
 	{dir: "config", external: []string{"github.com/magiconair/properties"}},

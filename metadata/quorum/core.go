@@ -3,6 +3,7 @@ package quorum
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"go.etcd.io/raft/v3"
@@ -134,13 +135,15 @@ type Core struct {
 	nowMs        int64
 	tickAtMs     int64
 	electionAtMs int64 // when to campaign, unless the leader is heard of
+	hurryUntilMs int64 // until then campaigns follow each other fast: the leader's connection broke
 
-	hard    HardState  // newest
-	written HardState  // in the last Write
-	last    uint64     // index of the last entry, on disk or on the way
-	leader  Leadership // last told
-	leading bool       // raft's state is leader
-	ready   bool       // leading, and the first entry of the term is applied
+	hard     HardState  // newest
+	written  HardState  // in the last Write
+	last     uint64     // index of the last entry, on disk or on the way
+	unsynced int        // Writes handed out and not Persisted
+	leader   Leadership // last told
+	leading  bool       // raft's state is leader
+	ready    bool       // leading, and the first entry of the term is applied
 
 	image         *metadata.Image
 	members       []Voter
@@ -159,7 +162,8 @@ type Core struct {
 
 	logBytes   int64 // of entries applied since the last snapshot
 	compacting bool
-	incoming   *Snapshot // from the leader, until it is on disk
+	incoming   *Snapshot // from the leader, until raft has judged it
+	installing bool      // an incoming snapshot is on its way to the disk
 	offered    *Snapshot // last made for another member
 
 	peers       map[int32]*peer
@@ -227,8 +231,9 @@ func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
 	// A starting member asks early whether there is a leader: the others do
 	// not vote for it while they have one.
 	c.electionAtMs = nowMs + c.between(campaignSpreadMs, 4*campaignSpreadMs)
+	c.leader.Epoch = int32(state.Hard.Term)
 	c.drain()
-	c.effects = Effects{}
+	c.effects = Effects{Writes: c.effects.Writes}
 	return c, c.failed
 }
 
@@ -322,7 +327,10 @@ func (c *Core) Effects() (Effects, bool) {
 
 // NextMs is when Tick wants to be called, unless another input changes it.
 func (c *Core) NextMs() int64 {
-	if c.promotable() && c.electionAtMs < c.tickAtMs {
+	switch {
+	case c.leading && c.Alone():
+		return math.MaxInt64
+	case c.promotable() && c.electionAtMs < c.tickAtMs:
 		return c.electionAtMs
 	}
 	return c.tickAtMs
@@ -363,7 +371,11 @@ func (c *Core) Campaign(nowMs int64) {
 }
 
 func (c *Core) campaign() {
-	c.electionAtMs = c.nowMs + c.between(c.cfg.ElectionTimeoutMs/4, c.cfg.ElectionTimeoutMs/2)
+	if c.nowMs < c.hurryUntilMs {
+		c.electionAtMs = c.nowMs + c.between(campaignSpreadMs/2, campaignSpreadMs*3/2)
+	} else {
+		c.electionAtMs = c.nowMs + c.between(c.cfg.ElectionTimeoutMs/4, c.cfg.ElectionTimeoutMs/2)
+	}
 	// The others refuse while they hear the leader; this member must not
 	// count itself among them.
 	_ = c.rn.ForgetLeader() // fails for other roles, which know no leader
@@ -398,11 +410,10 @@ func (c *Core) Step(nowMs int64, m Message) {
 		p.heardMs = c.nowMs
 	}
 	kind := m.Raft.GetType()
-	if kind == raftpb.MsgSnap {
-		c.incoming = m.Snapshot
-	}
+	c.incoming = m.Snapshot
 	_ = c.rn.Step(m.Raft) // of a stranger: nothing happens
 	c.drain()
+	c.incoming = nil
 	status := c.rn.BasicStatus()
 	switch kind {
 	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
@@ -449,13 +460,14 @@ func (c *Core) Persisted(nowMs int64, w *Write) {
 	if !c.input(nowMs) {
 		return
 	}
+	c.unsynced--
 	c.log.state.Apply(w)
 	if w.compacts {
 		c.compacting = false
 	}
 	if w.Reset {
 		c.adopt(w.Snapshot)
-		c.incoming = nil
+		c.installing = false
 		c.effects.Image, c.effects.MembersChanged = c.image, true
 	}
 	c.respond(w.responses)
@@ -500,6 +512,7 @@ func (c *Core) drain() {
 			case raft.LocalApplyThread:
 				c.applyEntries(m.GetEntries())
 				c.respond(m.GetResponses())
+				c.reconcile() // after raft knows what is applied
 			default:
 				c.send(m)
 			}
@@ -558,16 +571,17 @@ func (c *Core) write(m *raftpb.Message) {
 	}
 	if s := m.GetSnapshot(); s != nil && s.GetMetadata().GetIndex() > 0 {
 		w.Snapshot, w.Reset = c.incoming, true
+		c.installing = true
 		w.First, w.FirstTerm = w.Snapshot.Index+1, w.Snapshot.Term
 		if len(w.Entries) == 0 {
 			c.last = w.Snapshot.Index
 		}
 	}
 	promised := c.hard.Term != c.written.Term || c.hard.Vote != c.written.Vote
-	if promised && len(w.Entries) == 0 && w.Snapshot == nil && c.Alone() {
+	if promised && len(w.Entries) == 0 && w.Snapshot == nil && c.Alone() && onlyOwnVote(w.responses) {
 		// Nobody but this member can ever have seen the new term: it goes to
 		// disk with the term's first entry, and a start costs one sync less.
-		c.respondAlone(w)
+		c.respond(w.responses)
 		return
 	}
 	if promised || len(w.Entries) > 0 || w.Snapshot != nil {
@@ -575,20 +589,27 @@ func (c *Core) write(m *raftpb.Message) {
 		hard := c.hard
 		w.Hard, c.written = &hard, hard
 	}
-	if w.Empty() && len(w.responses) == 0 {
+	if w.Empty() && c.unsynced == 0 {
+		c.respond(w.responses) // there is nothing to wait for
 		return
 	}
+	c.handOut(w)
+}
+
+func (c *Core) handOut(w *Write) {
+	c.unsynced++
 	c.effects.Writes = append(c.effects.Writes, w)
 }
 
-// respondAlone answers a member's vote for itself before it is on disk.
-func (c *Core) respondAlone(w *Write) {
-	for _, m := range w.responses {
-		if m.GetTo() != c.id {
-			panic("BUG: a member that is alone has somebody to answer")
+// onlyOwnVote reports whether nothing waits for a Write but a member's vote for
+// itself.
+func onlyOwnVote(responses []*raftpb.Message) bool {
+	for _, m := range responses {
+		if m.GetType() != raftpb.MsgVoteResp {
+			return false
 		}
 	}
-	c.respond(w.responses)
+	return true
 }
 
 // compact replaces the log by a snapshot when it has grown large. Entries since
@@ -598,13 +619,12 @@ func (c *Core) compact() {
 	if c.cfg.SnapshotBytes > 0 {
 		limit = min(limit, c.cfg.SnapshotBytes)
 	}
-	if c.compacting || c.logBytes <= limit || c.log.state.Snapshot == nil || c.incoming != nil {
+	if c.compacting || c.installing || c.logBytes <= limit || c.log.state.Snapshot == nil {
 		return
 	}
 	old := c.log.state.Snapshot
 	c.compacting, c.logBytes = true, 0
-	c.effects.Writes = append(c.effects.Writes,
-		&Write{Snapshot: c.current(), First: old.Index + 1, FirstTerm: old.Term, compacts: true})
+	c.handOut(&Write{Snapshot: c.current(), First: old.Index + 1, FirstTerm: old.Term, compacts: true})
 }
 
 // Rest is the last Write before the disk is closed: up to where the log is

@@ -1,0 +1,346 @@
+package quorum
+
+import (
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"freshet/metadata"
+)
+
+// memberChange is a change of the members that an operator asked for. One at a
+// time; changes of one member are always simple in raft's sense, so there is no
+// joint configuration.
+type memberChange struct {
+	id       uint64
+	kind     raftpb.ConfChangeType
+	member   Voter
+	proposed uint64 // index of its entry, 0: not yet
+}
+
+// Connected tells that a member, or a node that wants to join, has a
+// connection. The shell has compared its cluster, founding and directory with
+// Members (see Refusal).
+func (c *Core) Connected(nowMs int64, info Voter) {
+	if !c.input(nowMs) {
+		return
+	}
+	p := c.peers[info.ID]
+	if p == nil {
+		p = &peer{heardMs: -1, caughtUpMs: -1}
+		c.peers[info.ID] = p
+	}
+	p.info, p.connected = info, true
+	if c.leading {
+		// What was on the way when the last connection broke is lost. As if it
+		// had answered a heartbeat, it is asked where its log ends.
+		kind, from, term := raftpb.MsgHeartbeatResp, raftID(info.ID), c.hard.Term
+		_ = c.rn.Step(&raftpb.Message{Type: &kind, From: &from, To: &c.id, Term: &term})
+	}
+	c.reconcile()
+	c.drain()
+}
+
+// Disconnected tells that the last connection of a member is gone. If it leads,
+// the others look for a new leader at once: its process has most likely ended.
+// It is not disturbed if it lives on, because the others do not vote while they
+// hear it.
+func (c *Core) Disconnected(nowMs int64, node int32) {
+	if !c.input(nowMs) {
+		return
+	}
+	if p := c.peers[node]; p != nil {
+		p.connected = false
+	}
+	if c.leading {
+		c.rn.ReportUnreachable(raftID(node))
+		c.rn.ReportSnapshot(raftID(node), raft.SnapshotFailure)
+	} else if c.leader.ID == node {
+		_ = c.rn.ForgetLeader() // fails for other roles, which know no leader
+		c.electionAtMs = c.nowMs + c.between(0, campaignSpreadMs)
+		c.hurryUntilMs = c.nowMs + c.cfg.ElectionTimeoutMs
+	}
+	c.drain()
+}
+
+// Unreachable tells that a message to the member was dropped: its queue is full
+// or it has no connection.
+func (c *Core) Unreachable(nowMs int64, node int32) {
+	if c.input(nowMs) && c.leading {
+		c.rn.ReportUnreachable(raftID(node))
+		c.drain()
+	}
+}
+
+// SnapshotSent tells how sending a snapshot ended.
+func (c *Core) SnapshotSent(nowMs int64, node int32, ok bool) {
+	if !c.input(nowMs) || !c.leading {
+		return
+	}
+	status := raft.SnapshotFinish
+	if !ok {
+		status = raft.SnapshotFailure
+	}
+	c.rn.ReportSnapshot(raftID(node), status)
+	c.drain()
+}
+
+// reconcile makes the members what the connections say: who connects is added
+// as an observer, and addresses that changed are put into the log. It proposes
+// one thing at a time.
+func (c *Core) reconcile() {
+	if !c.ready || c.failed != nil || c.confIndex > c.applied || c.membersSent > c.applied {
+		return
+	}
+	if news := c.memberNews(); len(news) > 0 {
+		if c.stepProposal([]*raftpb.Entry{{Data: encodeMembers(news)}}) == nil {
+			c.membersSent = c.last
+		}
+		return
+	}
+	if c.proposeChange() {
+		return
+	}
+	for _, p := range c.sortedPeers() {
+		id := raftID(p.info.ID)
+		known := findVoter(c.members, p.info.ID)
+		switch {
+		case !p.connected || isVoter(c.conf, id):
+		case !isLearner(c.conf, id):
+			c.proposeConf(raftpb.ConfChangeType_ConfChangeAddLearnerNode, p.info)
+			return
+		case known != nil && known.Dir != p.info.Dir:
+			// It came back with an empty directory: start over with it.
+			c.proposeConf(raftpb.ConfChangeType_ConfChangeRemoveNode, p.info)
+			return
+		}
+	}
+}
+
+// memberNews lists what the log does not yet say of this member and of those
+// that are connected.
+func (c *Core) memberNews() []Voter {
+	var news []Voter
+	note := func(info Voter) {
+		known := findVoter(c.members, info.ID)
+		if known == nil {
+			return
+		}
+		merged := *known
+		if merged.Dir == metadata.ZeroUUID {
+			merged.Dir = info.Dir
+		}
+		if info.Host != "" && merged.Dir == info.Dir {
+			merged.Host, merged.Port = info.Host, info.Port
+		}
+		if merged != *known {
+			news = append(news, merged)
+		}
+	}
+	note(c.cfg.Self)
+	for _, p := range c.sortedPeers() {
+		if p.connected {
+			note(p.info)
+		}
+	}
+	if c.membersLogged {
+		return news
+	}
+	all := make([]Voter, 0, len(c.members))
+	for _, m := range c.members {
+		if changed := findVoter(news, m.ID); changed != nil {
+			m = *changed
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// sortedPeers are the peers by ascending id.
+func (c *Core) sortedPeers() []*peer {
+	infos := make([]Voter, 0, len(c.peers))
+	for _, p := range c.peers {
+		infos = append(infos, p.info)
+	}
+	peers := make([]*peer, 0, len(infos))
+	for _, info := range sortVoters(infos) {
+		peers = append(peers, c.peers[info.ID])
+	}
+	return peers
+}
+
+// proposeConf proposes one change of the members.
+func (c *Core) proposeConf(kind raftpb.ConfChangeType, member Voter) bool {
+	id := raftID(member.ID)
+	change := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &id}}}
+	if kind != raftpb.ConfChangeType_ConfChangeRemoveNode {
+		change.Context = encodeMembers([]Voter{member})[1:]
+	}
+	if c.rn.ProposeConfChange(change) != nil {
+		return false
+	}
+	c.last++
+	c.confIndex = c.last
+	return true
+}
+
+// AddVoter lets an observer vote, once it has everything that is committed
+// (KIP-853). The id comes back in Done; Cancel gives up before.
+func (c *Core) AddVoter(nowMs int64, v Voter) (uint64, error) {
+	if err := c.changeable(nowMs); err != nil {
+		return 0, err
+	}
+	if isVoter(c.conf, raftID(v.ID)) {
+		return 0, ErrDuplicateVoter
+	}
+	return c.startChange(raftpb.ConfChangeType_ConfChangeAddNode, v), nil
+}
+
+// RemoveVoter takes away a voter's vote. If it is connected, it goes on as an
+// observer. A leader that removes itself hands over when that is committed.
+func (c *Core) RemoveVoter(nowMs int64, node int32, dir metadata.UUID) (uint64, error) {
+	if err := c.changeable(nowMs); err != nil {
+		return 0, err
+	}
+	known := findVoter(c.members, node)
+	if known == nil || !isVoter(c.conf, raftID(node)) || known.Dir != dir && known.Dir != metadata.ZeroUUID {
+		return 0, ErrVoterNotFound
+	}
+	if len(c.conf.Voters) == 1 {
+		return 0, ErrLastVoter
+	}
+	kind := raftpb.ConfChangeType_ConfChangeRemoveNode
+	if p := c.peers[node]; node == c.cfg.Self.ID || p != nil && p.connected {
+		kind = raftpb.ConfChangeType_ConfChangeAddLearnerNode
+	}
+	return c.startChange(kind, *known), nil
+}
+
+// RemoveObserver forgets an observer that does not come back.
+func (c *Core) RemoveObserver(nowMs int64, node int32) (uint64, error) {
+	if err := c.changeable(nowMs); err != nil {
+		return 0, err
+	}
+	if !isLearner(c.conf, raftID(node)) {
+		return 0, ErrObserverNotFound
+	}
+	if p := c.peers[node]; p != nil && p.connected {
+		return 0, ErrObserverConnected
+	}
+	return c.startChange(raftpb.ConfChangeType_ConfChangeRemoveNode, Voter{ID: node}), nil
+}
+
+func (c *Core) changeable(nowMs int64) error {
+	switch {
+	case !c.input(nowMs):
+		return c.failed
+	case !c.ready:
+		return &NotLeaderError{LeaderID: c.leader.ID, Epoch: c.leader.Epoch}
+	case c.change != nil:
+		return ErrVoterChangePending
+	}
+	return nil
+}
+
+func (c *Core) startChange(kind raftpb.ConfChangeType, member Voter) uint64 {
+	c.nextID++
+	id := c.nextID
+	c.change = &memberChange{id: id, kind: kind, member: member}
+	c.reconcile()
+	c.drain()
+	return id
+}
+
+// Cancel gives up a change of the members that was not proposed yet; one that
+// was goes on. It reports whether it was given up.
+func (c *Core) Cancel(id uint64) bool {
+	if c.change == nil || c.change.id != id || c.change.proposed > 0 {
+		return false
+	}
+	c.finishChange(ErrCanceled)
+	return true
+}
+
+func (c *Core) finishChange(err error) {
+	c.effects.Done = append(c.effects.Done, Done{ID: c.change.id, Err: err})
+	c.change = nil
+}
+
+// checkChange proposes the change that is waiting for its member to catch up,
+// and finishes the one that is applied.
+func (c *Core) checkChange() {
+	if c.ready && c.change != nil && c.failed == nil {
+		c.reconcile()
+	}
+}
+
+// proposeChange goes on with the asked change; it reports whether it proposed
+// something.
+func (c *Core) proposeChange() bool {
+	change := c.change
+	if change == nil {
+		return false
+	}
+	// If it was proposed before and is still here, raft has turned it into
+	// nothing.
+	change.proposed = 0
+	if change.kind == raftpb.ConfChangeType_ConfChangeAddNode && !c.caughtUp(change.member) {
+		return false
+	}
+	if !c.proposeConf(change.kind, change.member) {
+		return false
+	}
+	change.proposed = c.confIndex
+	return true
+}
+
+// caughtUp reports whether an observer with this directory has all that is
+// committed.
+func (c *Core) caughtUp(v Voter) bool {
+	p, known := c.peers[v.ID], findVoter(c.members, v.ID)
+	if p == nil || !p.connected || known == nil || known.Dir != v.Dir {
+		return false
+	}
+	match, state := c.progress(v.ID)
+	return state == tracker.StateReplicate && match >= c.hard.Commit
+}
+
+// progress is how far a member's log is known to agree with the leader's.
+func (c *Core) progress(node int32) (match uint64, state tracker.StateType) {
+	c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if id == raftID(node) {
+			match, state = pr.Match, pr.State
+		}
+	})
+	return match, state
+}
+
+// noteProgress remembers when a member had everything.
+func (c *Core) noteProgress(node int32) {
+	if p := c.peers[node]; c.leading && p != nil {
+		if match, _ := c.progress(node); match >= c.hard.Commit {
+			p.caughtUpMs = c.nowMs
+		}
+	}
+}
+
+// Transfer asks the most advanced other voter that is connected to take over.
+// It reports whether there is one.
+func (c *Core) Transfer(nowMs int64) bool {
+	if !c.input(nowMs) || !c.leading {
+		return false
+	}
+	var best, bestMatch uint64
+	c.rn.WithProgress(func(id uint64, kind raft.ProgressType, pr tracker.Progress) {
+		p := c.peers[nodeID(id)]
+		if id != c.id && kind == raft.ProgressTypePeer && p != nil && p.connected && pr.Match >= bestMatch {
+			best, bestMatch = id, pr.Match
+		}
+	})
+	if best == 0 {
+		return false
+	}
+	c.rn.TransferLeader(best)
+	c.drain()
+	return true
+}

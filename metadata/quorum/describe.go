@@ -1,0 +1,84 @@
+package quorum
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// Quorum is the group as DescribeQuorum shows it (KIP-595, KIP-836).
+type Quorum struct {
+	// LeaderID is -1 when this node knows no leader.
+	LeaderID, Epoch int32
+	// HighWatermark is the index behind the last committed entry.
+	HighWatermark     int64
+	Voters, Observers []Replica
+}
+
+// Replica is one member. The numbers are known to the leader only; -1 stands
+// for unknown.
+type Replica struct {
+	Voter
+	// LogEndOffset is the index behind the last entry that the member is known
+	// to hold.
+	LogEndOffset int64
+	// LastFetchMs is when the leader last heard of the member, and
+	// LastCaughtUpMs when it last had everything committed, in milliseconds
+	// since 1970.
+	LastFetchMs, LastCaughtUpMs int64
+}
+
+// Describe shows the group. Its times count from the Core's beginning.
+func (c *Core) Describe() Quorum {
+	q := Quorum{LeaderID: c.leader.ID, Epoch: c.leader.Epoch, HighWatermark: int64(c.hard.Commit) + 1}
+	match := map[uint64]uint64{}
+	if c.leading {
+		c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) { match[id] = pr.Match })
+	}
+	for _, m := range c.members {
+		r := Replica{Voter: m, LogEndOffset: -1, LastFetchMs: -1, LastCaughtUpMs: -1}
+		if c.leading {
+			r.LogEndOffset = int64(match[raftID(m.ID)]) + 1
+			if p := c.peers[m.ID]; m.ID == c.cfg.Self.ID {
+				r.LastFetchMs, r.LastCaughtUpMs = c.nowMs, c.nowMs
+			} else if p != nil {
+				r.LastFetchMs, r.LastCaughtUpMs = p.heardMs, p.caughtUpMs
+				if r.LogEndOffset >= q.HighWatermark && p.connected {
+					r.LastCaughtUpMs = max(p.heardMs, p.caughtUpMs)
+				}
+			}
+		}
+		if c.Voting(m.ID) {
+			q.Voters = append(q.Voters, r)
+		} else {
+			q.Observers = append(q.Observers, r)
+		}
+	}
+	return q
+}
+
+// Describe shows the group as this node knows it.
+func (n *Node) Describe() Quorum {
+	n.mu.Lock()
+	q := n.mu.core.Describe()
+	n.mu.Unlock()
+	begin := n.begin.UnixMilli()
+	for _, list := range [][]Replica{q.Voters, q.Observers} {
+		for i := range list {
+			r := &list[i]
+			if r.ID == n.opts.NodeID && r.LastFetchMs >= 0 {
+				now := time.Now().UnixMilli()
+				r.LastFetchMs, r.LastCaughtUpMs = now, now
+				continue
+			}
+			if r.LastFetchMs >= 0 {
+				r.LastFetchMs += begin
+			}
+			if r.LastCaughtUpMs >= 0 {
+				r.LastCaughtUpMs += begin
+			}
+		}
+	}
+	return q
+}

@@ -1,0 +1,469 @@
+package quorum
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"freshet/metadata"
+)
+
+const (
+	// Dialing backs off between these, with jitter.
+	minBackoff = 25 * time.Millisecond
+	maxBackoff = 500 * time.Millisecond
+	// helloTimeout bounds dialing and the exchange of hellos, each.
+	helloTimeout = 2 * time.Second
+	// repeatRefusal is how long the same refusal is not logged again.
+	repeatRefusal = time.Minute
+)
+
+// links are this node's connections to other members: one stream for each,
+// used both ways. Of two voters the one with the higher id dials; observers
+// dial every voter, so that a new leader finds them connected.
+//
+// Lock order: Node.mu, links.mu, stream.mu.
+type links struct {
+	n           *Node
+	incarnation uint64
+	wakeDialer  chan struct{}
+	stopDialing context.CancelFunc
+	dialing     context.Context
+
+	mu struct {
+		sync.Mutex
+		streams map[int32]*stream
+		started bool
+		closed  bool
+		refused map[string]refusal // by the other side's name
+	}
+	workers sync.WaitGroup
+}
+
+type refusal struct {
+	message string
+	at      time.Time
+}
+
+func newLinks(n *Node) *links {
+	l := &links{n: n, incarnation: rand.Uint64(), wakeDialer: make(chan struct{}, 1)}
+	l.dialing, l.stopDialing = context.WithCancel(context.Background())
+	l.mu.streams = map[int32]*stream{}
+	l.mu.refused = map[string]refusal{}
+	return l
+}
+
+func (l *links) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.mu.closed {
+		l.mu.started = true
+		l.workers.Go(l.dialLoop)
+	}
+}
+
+// closeAll closes every stream and takes no more.
+func (l *links) closeAll() {
+	l.mu.Lock()
+	l.mu.closed = true
+	for _, s := range l.mu.streams {
+		s.close()
+	}
+	l.mu.Unlock()
+	l.stopDialing()
+}
+
+func (l *links) close() {
+	l.closeAll()
+	l.workers.Wait()
+}
+
+// membersChanged makes the dialer look again whom to reach.
+func (l *links) membersChanged() {
+	select {
+	case l.wakeDialer <- struct{}{}:
+	default:
+	}
+}
+
+// send queues a message; false when there is no connection or its queue is full.
+func (l *links) send(m Message) bool {
+	l.mu.Lock()
+	s := l.mu.streams[m.To()]
+	l.mu.Unlock()
+	return s != nil && s.enqueue(m)
+}
+
+// hello is what this node says of itself. roster is taken before links.mu.
+func (l *links) hello(r roster, to int32) hello {
+	return hello{clusterID: r.clusterID, founding: r.founding, self: l.n.opts.self(), incarnation: l.incarnation, to: to}
+}
+
+// roster is what a node knows of its group at one moment.
+type roster struct {
+	clusterID, founding string
+	members             []Voter
+	voting              map[int32]bool
+	leader              int32
+}
+
+func (n *Node) roster() roster {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.mu.core
+	r := roster{clusterID: c.Image().ClusterID, founding: c.Founding(), members: c.Members(), leader: c.Leader().ID, voting: map[int32]bool{}}
+	if r.clusterID == "" {
+		r.clusterID = n.opts.ClusterID
+	}
+	for _, m := range r.members {
+		r.voting[m.ID] = c.Voting(m.ID)
+	}
+	return r
+}
+
+// voters lists those of the roster that vote.
+func (r *roster) voters() []Voter {
+	var voters []Voter
+	for _, m := range r.members {
+		if r.voting[m.ID] {
+			voters = append(voters, m)
+		}
+	}
+	return voters
+}
+
+// judge says why this node and the one that sent the hello cannot be in one
+// group, or that one is not who it seems; "" when all is well.
+func (l *links) judge(r roster, h *hello, addr string) (int16, string) {
+	self := l.n.opts.self()
+	known := findVoter(r.members, h.self.ID)
+	l.mu.Lock()
+	live := l.mu.streams[h.self.ID]
+	l.mu.Unlock()
+	switch {
+	case h.to >= 0 && h.to != self.ID:
+		return helloOtherNode, fmt.Sprintf("node %d expected node %d here, but this is node %d; correct the addresses in controller.quorum.voters", h.self.ID, h.to, self.ID)
+	case r.clusterID != "" && h.clusterID != "" && r.clusterID != h.clusterID:
+		return helloWrongCluster, fmt.Sprintf("node %d at %s belongs to cluster %s, but node %d belongs to cluster %s; correct its controller addresses, or format its directories for this cluster",
+			h.self.ID, addr, h.clusterID, self.ID, r.clusterID)
+	case h.self.ID == self.ID:
+		return helloDuplicateNode, fmt.Sprintf("node.id %d is used twice: by the node with directory id %s and by the one with directory id %s at %s; give one of them another node.id",
+			self.ID, self.Dir, h.self.Dir, addr)
+	case r.founding != "" && h.founding != "" && r.founding != h.founding:
+		return helloWrongGroup, fmt.Sprintf("node %d at %s is in a metadata quorum founded by the voters %s, but node %d in one founded by %s; they cannot be joined: keep one, empty the metadata directories of the other's nodes and add them",
+			h.self.ID, addr, h.founding, self.ID, r.founding)
+	case known != nil && r.voting[h.self.ID] && otherDir(known.Dir, h.self.Dir):
+		return helloDuplicateNode, fmt.Sprintf("node %d at %s has directory id %s, but voter %d of the quorum has %s: it is another node with the same node.id, or it lost its metadata; "+
+			"give it another node.id, or remove voter %d and add it again", h.self.ID, addr, h.self.Dir, h.self.ID, known.Dir, h.self.ID)
+	case live != nil && otherDir(live.peer.self.Dir, h.self.Dir):
+		return helloDuplicateNode, fmt.Sprintf("node.id %d is used twice: by the connected node with directory id %s and by the one with directory id %s at %s; give one of them another node.id",
+			h.self.ID, live.peer.self.Dir, h.self.Dir, addr)
+	}
+	return helloOK, ""
+}
+
+// otherDir reports whether two known directory ids differ.
+func otherDir(a, b metadata.UUID) bool {
+	return a != metadata.ZeroUUID && b != metadata.ZeroUUID && a != b
+}
+
+// logRefusal says once what is wrong between this node and another.
+func (l *links) logRefusal(name, message string) {
+	l.mu.Lock()
+	last := l.mu.refused[name]
+	now := time.Now()
+	again := last.message != message || now.Sub(last.at) > repeatRefusal
+	if again {
+		l.mu.refused[name] = refusal{message, now}
+	}
+	l.mu.Unlock()
+	if again {
+		l.n.log.Error("metadata quorum: connection refused", "reason", message)
+	}
+}
+
+// Adopt takes over a connection whose first frame had the key 121. firstFrame
+// is that frame without its length. The connection is answered, and closed if
+// the error is not nil.
+func (n *Node) Adopt(conn net.Conn, firstFrame []byte) error {
+	err := n.links.adopt(conn, firstFrame)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+func (l *links) adopt(conn net.Conn, firstFrame []byte) error {
+	h, err := parseRequest(firstFrame)
+	if err != nil {
+		return fmt.Errorf("the hello from %s cannot be read: %w", conn.RemoteAddr(), err)
+	}
+	r := l.n.roster()
+	reply := helloReply{hello: l.hello(r, h.self.ID), leader: r.leader, voters: r.voters()}
+	if h.incarnation == l.incarnation {
+		reply.code, reply.message = helloOtherNode, "a node dialed itself"
+	} else {
+		reply.code, reply.message = l.judge(r, &h, conn.RemoteAddr().String())
+	}
+	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return err
+	}
+	if _, err := conn.Write(reply.appendResponse(nil)); err != nil {
+		return fmt.Errorf("the hello from %s cannot be answered: %w", conn.RemoteAddr(), err)
+	}
+	if reply.code != helloOK {
+		if h.incarnation != l.incarnation {
+			l.logRefusal(fmt.Sprint("node ", h.self.ID), reply.message)
+		}
+		return errors.New(reply.message)
+	}
+	return l.add(conn, &h)
+}
+
+// add makes a connection the stream to its node, in place of an older one.
+func (l *links) add(conn net.Conn, peer *hello) error {
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	s := newStream(l, conn, peer)
+	l.mu.Lock()
+	if l.mu.closed || !l.mu.started {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	old := l.mu.streams[peer.self.ID]
+	l.mu.streams[peer.self.ID] = s
+	l.workers.Add(2)
+	l.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
+	l.n.log.Debug("metadata quorum: connected", "node", peer.self.ID, "address", conn.RemoteAddr())
+	l.n.with(func(c *Core, nowMs int64) { c.Connected(nowMs, peer.self) })
+	go s.writeLoop()
+	go s.readLoop()
+	return nil
+}
+
+// broken takes a stream that ended out of the table.
+func (l *links) broken(s *stream) {
+	id := s.peer.self.ID
+	l.mu.Lock()
+	last := l.mu.streams[id] == s
+	if last {
+		delete(l.mu.streams, id)
+	}
+	l.mu.Unlock()
+	if !last {
+		return // another connection has taken its place
+	}
+	l.n.log.Debug("metadata quorum: disconnected", "node", id)
+	l.n.with(func(c *Core, nowMs int64) {
+		if c.leading {
+			l.n.notices.put(func() {
+				for _, f := range l.n.peerDown {
+					f(id)
+				}
+			})
+		}
+		c.Disconnected(nowMs, id)
+	})
+	l.membersChanged()
+}
+
+// target is a node, or an address, that this node dials.
+type target struct {
+	id    int32 // -1: whoever is there
+	addrs []string
+}
+
+func (t *target) key() string {
+	if t.id >= 0 {
+		return strconv.Itoa(int(t.id))
+	}
+	return t.addrs[0]
+}
+
+// targets lists whom to dial now.
+func (l *links) targets() []target {
+	r := l.n.roster()
+	self := l.n.opts.self()
+	voters := r.voters()
+	if len(voters) == 0 {
+		voters = l.n.opts.Voters
+	}
+	l.mu.Lock()
+	connected := make(map[int32]bool, len(l.mu.streams))
+	for id := range l.mu.streams {
+		connected[id] = true
+	}
+	l.mu.Unlock()
+	var targets []target
+	reached := r.voting[self.ID] // it is a voter itself
+	for _, v := range voters {
+		reached = reached || connected[v.ID]
+		if v.ID == self.ID || connected[v.ID] || r.voting[self.ID] && self.ID < v.ID {
+			continue
+		}
+		t := target{id: v.ID}
+		for _, known := range []*Voter{&v, findVoter(l.n.opts.Voters, v.ID)} {
+			if known == nil || known.Host == "" {
+				continue
+			}
+			if addr := address(known); len(t.addrs) == 0 || t.addrs[0] != addr {
+				t.addrs = append(t.addrs, addr)
+			}
+		}
+		if len(t.addrs) > 0 {
+			targets = append(targets, t)
+		}
+	}
+	if !reached {
+		for _, addr := range l.n.opts.BootstrapServers {
+			if self.Host == "" || addr != address(&self) {
+				targets = append(targets, target{id: -1, addrs: []string{addr}})
+			}
+		}
+	}
+	return targets
+}
+
+func address(v *Voter) string { return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port))) }
+
+// attempt is how dialing a target goes.
+type attempt struct {
+	running bool
+	tries   int
+	next    time.Time
+}
+
+// dialLoop keeps a connection to every target.
+func (l *links) dialLoop() {
+	attempts := map[string]*attempt{}
+	ended := make(chan string)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	running := 0
+	for {
+		select {
+		case <-l.dialing.Done():
+			for ; running > 0; running-- {
+				<-ended
+			}
+			return
+		case key := <-ended:
+			running--
+			attempts[key].running = false
+		case <-l.wakeDialer:
+		case <-timer.C:
+		}
+		soon := time.Hour
+		for _, t := range l.targets() {
+			key := t.key()
+			a := attempts[key]
+			if a == nil {
+				a = &attempt{}
+				attempts[key] = a
+			}
+			if a.running {
+				continue
+			}
+			if wait := time.Until(a.next); wait > 0 {
+				soon = min(soon, wait)
+				continue
+			}
+			a.running = true
+			running++
+			go l.try(t, a, ended)
+		}
+		timer.Reset(soon)
+	}
+}
+
+// try dials a target once. It owns a until it ends.
+func (l *links) try(t target, a *attempt, ended chan<- string) {
+	addr := t.addrs[a.tries%len(t.addrs)]
+	began := time.Now()
+	err := l.dial(addr, t.id)
+	backoff := min(minBackoff<<min(a.tries, 10), maxBackoff)
+	a.tries++
+	if err == nil {
+		a.tries, backoff = 0, minBackoff
+	} else {
+		l.n.log.Debug("metadata quorum: cannot connect", "address", addr, "error", err)
+	}
+	a.next = began.Add(backoff/2 + rand.N(backoff/2+1))
+	ended <- t.key()
+}
+
+// dial connects to an address and exchanges hellos.
+func (l *links) dial(addr string, to int32) error {
+	ctx, cancel := context.WithTimeout(l.dialing, helloTimeout)
+	defer cancel()
+	conn, err := l.n.opts.Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	peer, err := l.greet(conn, addr, to)
+	if err == nil {
+		err = l.add(conn, peer)
+	}
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+// greet says hello and judges the answer.
+func (l *links) greet(conn net.Conn, addr string, to int32) (*hello, error) {
+	// A node that is closing does not wait for an answer.
+	stop := context.AfterFunc(l.dialing, func() { _ = conn.SetDeadline(time.Now()) })
+	defer stop()
+	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return nil, err
+	}
+	r := l.n.roster()
+	mine := l.hello(r, to)
+	if _, err := conn.Write(mine.appendRequest(nil)); err != nil {
+		return nil, err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return nil, err
+	}
+	length := binary.BigEndian.Uint32(head[:])
+	if length > maxHelloBytes {
+		return nil, errFrame
+	}
+	frame, err := readBytes(conn, nil, int(length))
+	if err != nil {
+		return nil, err
+	}
+	reply, err := parseResponse(frame)
+	if err != nil {
+		return nil, err
+	}
+	if reply.incarnation == l.incarnation {
+		return nil, errors.New("the address is this node's own")
+	}
+	if reply.code != helloOK {
+		l.logRefusal(addr, reply.message)
+		return nil, errors.New(reply.message)
+	}
+	reply.to = -1 // it answers, and expects nobody else
+	if code, message := l.judge(l.n.roster(), &reply.hello, addr); code != helloOK {
+		l.logRefusal(addr, message)
+		return nil, errors.New(message)
+	}
+	if !stop() {
+		return nil, ErrClosed
+	}
+	return &reply.hello, nil
+}
