@@ -32,14 +32,18 @@ type State struct {
 	Recovering                  bool
 }
 
-// Proposal is an ISR for the controller to decide on (AlterPartition). The
-// caller adds the broker epochs of its members (KIP-903): its own, and those
-// which the followers said in their HelloReply, -1 for one that has not.
+// Proposal is an ISR for the controller to decide on (AlterPartition).
 type Proposal struct {
 	LeaderEpoch, PartitionEpoch int32
 	ISR                         []int32
-	Recovering                  bool  // always false: who leads has recovered (KIP-704; Kafka: Partition.makeLeader)
-	number                      int64 // in this leadership; copies of a proposal are the same one
+	// BrokerEpochs are of the incarnations of the ISR's brokers that told their
+	// log ends (Joined), -1 unknown; the caller puts its own in for itself. The
+	// controller refuses if one has been replaced since: its log may have less
+	// (KIP-903). So they are those of when the proposal was made, also when it
+	// is submitted later or again.
+	BrokerEpochs []int64
+	Recovering   bool  // always false: who leads has recovered (KIP-704; Kafka: Partition.makeLeader)
+	number       int64 // in this leadership; copies of a proposal are the same one
 }
 
 // ProposalResult is the controller's answer to a Proposal, or what became of
@@ -61,6 +65,8 @@ type replica struct {
 	// until then. It goes back when a follower comes back with less.
 	logEnd   int64
 	logStart int64 // -1 unknown
+	// brokerEpoch is of the incarnation that the rest is known of, -1 unknown.
+	brokerEpoch int64
 	// caughtUpMs is the latest known time at whose log end of the leader the
 	// replica has arrived since; never if it has not in this epoch.
 	caughtUpMs int64
@@ -141,7 +147,7 @@ func (l *Leader) assign(replicas, isr []int32) {
 		}
 		r := l.find(id)
 		if r == nil {
-			r = &replica{id: id, logEnd: noOffset, logStart: noOffset, caughtUpMs: never, markEnd: l.logEnd, markMs: l.nowMs}
+			r = &replica{id: id, logEnd: noOffset, logStart: noOffset, brokerEpoch: -1, caughtUpMs: never, markEnd: l.logEnd, markMs: l.nowMs}
 		}
 		fresh = append(fresh, *r)
 	}
@@ -176,8 +182,7 @@ func (l *Leader) find(broker int32) *replica {
 }
 
 // Eligible sets the rule by which a broker may join the ISR: registered, not
-// fenced, not shutting down, and at the broker epoch which its results come
-// from (KIP-841, KIP-903). Without it all may.
+// fenced, not shutting down (KIP-841). Without it all may.
 func (l *Leader) Eligible(rule func(broker int32) bool) { l.eligible = rule }
 
 // Appended says that the leader's log ends at logEnd now.
@@ -226,18 +231,29 @@ func (l *Leader) AckedLogStart(broker int32, logStart int64) {
 	}
 }
 
-// Forget says that what is known of a follower's log end is void: its broker
-// came back as another incarnation (another broker epoch), whose log may be
-// shorter. As a member of the ISR it holds the high watermark until it is
-// heard of, or gone from the ISR.
-func (l *Leader) Forget(broker int32) {
-	if r := l.find(broker); r != nil {
-		r.logEnd = noOffset
-		if !r.inISR && !r.proposed {
-			r.caughtUpMs = never
-		}
-		r.markEnd, r.markMs = l.logEnd, l.nowMs
+// Joined says that a connection to a follower is up, and to which incarnation
+// of its broker (HelloReply.BrokerEpoch): if that is not the one before,
+// Forget is implied.
+func (l *Leader) Joined(broker int32, brokerEpoch int64) {
+	if r := l.find(broker); r != nil && r.brokerEpoch != brokerEpoch {
+		l.Forget(broker)
+		r.brokerEpoch = brokerEpoch
 	}
+}
+
+// Forget says that what is known of a follower's log is void: its broker came
+// back as another incarnation, whose log may be shorter. As a member of the
+// ISR it holds the high watermark until it is heard of, or gone from the ISR.
+func (l *Leader) Forget(broker int32) {
+	r := l.find(broker)
+	if r == nil {
+		return
+	}
+	r.logEnd, r.logStart, r.brokerEpoch = noOffset, noOffset, -1
+	if !r.inISR && !r.proposed {
+		r.caughtUpMs = never
+	}
+	r.markEnd, r.markMs = l.logEnd, l.nowMs
 }
 
 // Tick looks at the clock: it proposes to drop members of the ISR that have
@@ -364,6 +380,13 @@ func (l *Leader) propose(isr []int32) *Proposal {
 	}
 	l.proposed++
 	l.pending = &Proposal{LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: isr, number: l.proposed}
+	for _, id := range isr {
+		epoch := int64(-1)
+		if r := l.find(id); r != nil {
+			epoch = r.brokerEpoch
+		}
+		l.pending.BrokerEpochs = append(l.pending.BrokerEpochs, epoch)
+	}
 	return l.pending
 }
 

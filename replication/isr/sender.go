@@ -343,14 +343,17 @@ func (s *Sender) judge(r *PushResult, log Log) (int64, Event) {
 }
 
 // endOfEpoch is the largest of our epochs at or below the one asked for, and
-// where it ends; an empty log's "no epoch" ends anywhere up to our end. A new
-// leader without records of its own epoch still knows that its last one ends
-// at its log end (Kafka enters the epoch in the cache when the leader starts).
+// where it ends. A new leader without records of its own epoch still knows
+// that its last one ends at its log end (Kafka enters the epoch in the cache
+// when the leader starts). If either log has no record, there is nothing to
+// disagree about up to our end: the follower's records below our log start
+// will go, as those of an epoch below our first one do.
 func endOfEpoch(log Log, asked int32, end int64) (int32, int64) {
-	if asked == noEpoch {
-		return noEpoch, end
+	latest := log.LatestEpoch()
+	if asked == noEpoch || latest == noEpoch {
+		return asked, end
 	}
-	if latest := log.LatestEpoch(); asked > latest {
+	if asked > latest {
 		return latest, end
 	}
 	epoch, offset := log.EndOffsetForEpoch(asked)

@@ -1,0 +1,150 @@
+package isr
+
+import (
+	"io"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestNothingCommittedIsLost plays random histories of a partition with three
+// to five replicas: crashes, broken connections with leftovers, stale metadata,
+// lost and late answers of the controller, elections from the ISR. Every record
+// that a high watermark has passed must be in the log of every later leader,
+// and everything below any replica's high watermark must be the same. Then all
+// is healed, and all replicas must end up in sync and equal.
+func TestNothingCommittedIsLost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		replicas := rapid.IntRange(3, 5).Draw(t, "replicas")
+		w := newWorld(replicas, rapid.IntRange(1, 2).Draw(t, "minISR"), 30, traceTo, t.Fatalf)
+		w.batch = rapid.IntRange(1, 4).Draw(t, "batch")
+		t.Repeat(actions(w))
+		heal(t, w)
+	})
+}
+
+// pick draws one of the things that ok says are there, or skips the action.
+func pick[T any](t *rapid.T, from []T, ok func(T) bool) T {
+	var candidates []T
+	for _, c := range from {
+		if ok(c) {
+			candidates = append(candidates, c)
+		}
+	}
+	if len(candidates) == 0 {
+		t.SkipNow()
+	}
+	return candidates[rapid.IntRange(0, len(candidates)-1).Draw(t, "which")]
+}
+
+func leads(n *node) bool { return n.up && n.leader != nil }
+
+func actions(w *world) map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"": func(*rapid.T) {
+			w.checkLogs()
+			w.checkLeader()
+		},
+		"produce": func(t *rapid.T) {
+			w.produce(pick(t, w.nodes, leads), rapid.IntRange(1, 3).Draw(t, "count"))
+		},
+		"push": func(t *rapid.T) {
+			w.fill(pick(t, w.conns, func(c *conn) bool { return c.open }), rapid.IntRange(1, 5).Draw(t, "pushes"))
+		},
+		"receive": func(t *rapid.T) { w.receive(pick(t, w.conns, func(c *conn) bool { return len(c.pushes) > 0 })) },
+		"take":    func(t *rapid.T) { w.take(pick(t, w.conns, func(c *conn) bool { return len(c.results) > 0 })) },
+		"reconnect": func(t *rapid.T) {
+			from := pick(t, w.nodes, leads)
+			w.connect(from, pick(t, w.nodes, func(n *node) bool { return n != from && n.up }))
+		},
+		"settle": func(t *rapid.T) {
+			w.settle(pick(t, w.nodes, func(*node) bool { return true }).id)
+		},
+		"learn": func(t *rapid.T) { w.learn(pick(t, w.nodes, func(n *node) bool { return n.up })) },
+		"tick":  func(t *rapid.T) { w.tick(rapid.Int64Range(1, 40).Draw(t, "ms")) },
+		"decide": func(t *rapid.T) {
+			if len(w.requests) == 0 {
+				t.SkipNow()
+			}
+			w.decide()
+		},
+		"answer": func(t *rapid.T) {
+			if len(w.answers) == 0 {
+				t.SkipNow()
+			}
+			w.answer()
+		},
+		"lose an answer": func(t *rapid.T) {
+			if len(w.answers) == 0 {
+				t.SkipNow()
+			}
+			a := w.answers[0]
+			w.answers[0].r = ProposalResult{Proposal: a.r.Proposal, Code: 7} // REQUEST_TIMED_OUT
+			w.answer()
+		},
+		"crash": func(t *rapid.T) {
+			w.crash(pick(t, w.nodes, func(n *node) bool { return n.up }))
+		},
+		"restart": func(t *rapid.T) {
+			n := pick(t, w.nodes, func(n *node) bool { return !n.up })
+			lose := 0
+			if !slices.Contains(w.image.isr, n.id) || len(w.image.isr) > 1 {
+				lose = rapid.IntRange(0, 4).Draw(t, "lose")
+			}
+			w.restart(n, lose, rapid.Int64Range(0, n.hw).Draw(t, "checkpoint"))
+		},
+		"fence":   func(t *rapid.T) { w.fence(pick(t, w.nodes, func(*node) bool { return true }).id) },
+		"unfence": func(t *rapid.T) { w.unfence(pick(t, w.nodes, func(n *node) bool { return n.up }).id) },
+		"elect": func(t *rapid.T) {
+			n := pick(t, w.nodes, func(n *node) bool {
+				return slices.Contains(w.image.isr, n.id) && slices.Contains(w.image.active, n.id) && n.id != w.image.leader
+			})
+			w.elect(n.id)
+		},
+		"delete records": func(t *rapid.T) {
+			n := pick(t, w.nodes, leads)
+			n.log.deleteBefore(rapid.Int64Range(n.log.start, n.hw).Draw(t, "before"))
+		},
+	}
+}
+
+// heal ends all faults and expects all replicas in sync.
+func heal(t *rapid.T, w *world) {
+	for _, n := range w.nodes {
+		if !n.up {
+			w.restart(n, 0, 0)
+		}
+		w.unfence(n.id)
+	}
+	for range 12 {
+		for _, n := range w.nodes {
+			w.learn(n)
+		}
+		w.settle()
+		for len(w.requests) > 0 {
+			w.decide()
+		}
+		for len(w.answers) > 0 {
+			w.answer()
+		}
+		w.tick(alterRetryMs)
+	}
+	leader := w.node(w.image.leader)
+	if len(w.image.isr) != len(w.nodes) {
+		t.Fatalf("after healing the ISR is %v", w.image.isr)
+	}
+	for _, n := range w.nodes {
+		if n.log.LogEndOffset() != leader.log.LogEndOffset() || n.hw != leader.log.LogEndOffset() {
+			t.Fatalf("after healing %d has log %v, high watermark %d; leader %d has %v", n.id, &n.log, n.hw, leader.id, &leader.log)
+		}
+		for o := max(n.log.start, leader.log.start); o < n.hw; o++ {
+			if n.log.entries[o-n.log.start] != leader.log.entries[o-leader.log.start] {
+				t.Fatalf("after healing %d has log %v, leader %d has %v", n.id, &n.log, leader.id, &leader.log)
+			}
+		}
+	}
+	w.checkLogs()
+}
+
+var traceTo io.Writer = io.Discard
