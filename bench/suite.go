@@ -21,8 +21,11 @@ type Options struct {
 	Rows        []string
 	Repetitions int
 	// Scale multiplies the saturate rows' sizes.
-	Scale  float64
-	Client ClientConfig
+	Scale float64
+	// Connections replaces the saturate rows' own number of connections, and
+	// gives each at least one partition; 0 leaves the rows as they are.
+	Connections int
+	Client      ClientConfig
 	// LatencyAt adds an open-loop row at each of these percentages of the rate
 	// found by the producer-and-consumer row.
 	LatencyAt         []int
@@ -86,6 +89,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%d repetitions: at least 1 is needed", o.Repetitions)
 	case !(o.Scale > 0):
 		return fmt.Errorf("a scale of %v: it must be above 0", o.Scale)
+	case o.Connections < 0:
+		return fmt.Errorf("%d connections: at least 1 is needed, or 0 for what the rows say", o.Connections)
 	case o.Client.Records < 1 || o.Client.EndToEndMessages < 1:
 		return errors.New("the number of records must be at least 1")
 	case o.Client.BatchSize < 512:
@@ -212,6 +217,9 @@ func (s *suite) makeOutDir(started time.Time) error {
 func (s *suite) runAll(ctx context.Context) error {
 	for _, row := range SaturateRows() {
 		if s.opts.selected(ModeSaturate, row.Name) {
+			if n := s.opts.Connections; n > 0 {
+				row.Connections, row.Partitions = n, max(row.Partitions, n)
+			}
 			s.saturate = append(s.saturate, row)
 		}
 	}

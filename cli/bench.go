@@ -89,6 +89,7 @@ func (f *benchFlags) register(cmd *cobra.Command, chooseMode bool) {
 	flags.StringSliceVar(&o.Rows, "row", nil, "rows to run, by name (freshet bench list); all by default")
 	flags.IntVar(&o.Repetitions, "repetitions", o.Repetitions, "how often each row is measured; broker and floor alternate")
 	flags.Float64Var(&o.Scale, "scale", o.Scale, "multiplies the sizes of the saturate rows")
+	flags.IntVar(&o.Connections, "connections", 0, "connections of the saturate rows, each with a partition of its own at least; 0: what the rows say")
 	flags.Int64Var(&o.Client.Records, "records", o.Client.Records, "records of each producer and consumer; LinkedIn's benchmark had 50000000")
 	flags.Int32Var(&o.Client.BatchSize, "batch-size", o.Client.BatchSize, "batch.size of the producers in bytes")
 	flags.IntVar(&o.Client.BufferMemory, "buffer-memory", o.Client.BufferMemory, "buffer.memory of the producers in bytes")
