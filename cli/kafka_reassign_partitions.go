@@ -291,8 +291,8 @@ func proposeReplicas(current map[partitionKey][]int32, brokers []placement.Broke
 	for i, topic := range partitionsByTopic(keysOf(current)) {
 		factor := len(current[partitionKey{topic.name, topic.partitions[0]}])
 		if factor > len(brokers) {
-			return nil, newBrokerError(kerr.InvalidReplicationFactor.Code, kmsg.StringPtr(fmt.Sprintf(
-				"The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, len(brokers))))
+			return nil, fmt.Errorf("The target replication factor of %d cannot be reached because only %d broker(s) are registered "+
+				"or some brokers have all their log directories cordoned.", factor, len(brokers))
 		}
 		for n, replicas := range placement.Place(brokers, len(topic.partitions), factor, i) {
 			proposed[partitionKey{topic.name, topic.partitions[n]}] = replicas
@@ -579,7 +579,7 @@ func (r *reassigner) moveDirs(ctx context.Context, moves map[replicaKey]string) 
 			case errors.Is(err, kerr.ReplicaNotAvailable):
 				continue
 			case err != nil:
-				return fmt.Errorf("Failed to alter dir for %s", key)
+				return fmt.Errorf("Failed to alter dir for %s\nCaused by: %s", key, executionText(err))
 			}
 			fmt.Fprintf(r.t.out, "Successfully started moving log directory to %s for replica %s-%d with broker %d \n",
 				pending[key], key.topic, key.partition, key.broker)

@@ -51,9 +51,11 @@ own flags; ` + "`freshet tools`" + ` lists them.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(
 		&cobra.Group{ID: "broker", Title: "Broker:"},
+		&cobra.Group{ID: "cluster", Title: "Clusters:"},
 		&cobra.Group{ID: "data", Title: "Topics, records and groups:"},
 		&cobra.Group{ID: "inspect", Title: "Measuring and inspecting:"})
 	addTo(root, "broker", newStartCommand())
+	addTo(root, "cluster", newClusterCommand(), newBrokerCommand(), newDoctorCommand())
 	addTo(root, "data", newTopicCommand(), newProduceCommand(), newConsumeCommand(), newGroupCommand(), newConfigCommand())
 	addTo(root, "inspect", newBenchCommand(), newProfileCommand(), newDumpLogCommand(), newVersionCommand(), newToolsCommand())
 	for _, tool := range kafkaTools {

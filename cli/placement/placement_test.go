@@ -114,7 +114,7 @@ func checkRacks(t *rapid.T, brokers []Broker, before, now []Partition) {
 func TestRebalanceIsEvenWithoutRacks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		brokers, before := cluster(t, 1, func() int { return rapid.IntRange(1, 7).Draw(t, "brokers") })
-		now := after(t, before, Rebalance(brokers, before))
+		now := after(t, before, Rebalance(brokers, before, nil))
 		if n := spread(brokers, now, holds); n > 1 {
 			t.Fatalf("replicas differ by %d: %v", n, now)
 		}
@@ -130,7 +130,7 @@ func TestRebalanceIsEvenWithoutRacks(t *testing.T) {
 				t.Fatalf("replicas of %s differ by %d: %v", name, n, now)
 			}
 		}
-		again := Rebalance(brokers, now)
+		again := Rebalance(brokers, now, nil)
 		for _, m := range again {
 			if m.CopyBytes > 0 {
 				t.Fatalf("a balanced cluster is moved again: %+v", again)
@@ -143,7 +143,7 @@ func TestRebalanceKeepsRacksAndLevelsThem(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		each := rapid.IntRange(1, 3).Draw(t, "brokers a rack")
 		brokers, before := cluster(t, 3, func() int { return each })
-		now := after(t, before, Rebalance(brokers, before))
+		now := after(t, before, Rebalance(brokers, before, nil))
 		checkRacks(t, brokers, before, now)
 		for r := range 3 {
 			var rack []Broker
@@ -175,7 +175,7 @@ func TestLeadersAreEven(t *testing.T) {
 			before = append(before, Partition{Topic: "t", Partition: int32(i), Bytes: 9,
 				Replicas: rapid.Permutation(all).Draw(t, "replicas")})
 		}
-		moves := Rebalance(brokers, before)
+		moves := Rebalance(brokers, before, nil)
 		for _, m := range moves {
 			if m.CopyBytes != 0 {
 				t.Fatalf("%+v copies", m)
@@ -221,7 +221,7 @@ func TestRebalanceCopiesNoMoreThanNeeded(t *testing.T) {
 			under += max(0, low-c)
 		}
 		var copied int64
-		for _, m := range Rebalance(brokers, before) {
+		for _, m := range Rebalance(brokers, before, nil) {
 			copied += m.CopyBytes
 		}
 		if copied != int64(max(over, under)) {
@@ -305,7 +305,7 @@ func TestRebalanceFillsDisksEvenly(t *testing.T) {
 	before := []Partition{
 		{Topic: "big", Partition: 0, Replicas: []int32{1}, Bytes: 1000}, {Topic: "big", Partition: 1, Replicas: []int32{1}, Bytes: 1000},
 		{Topic: "big", Partition: 2, Replicas: []int32{2}, Bytes: 10}, {Topic: "big", Partition: 3, Replicas: []int32{2}, Bytes: 10}}
-	now := after(t, before, Rebalance(brokers, before))
+	now := after(t, before, Rebalance(brokers, before, nil))
 	bytes := map[int32]int64{}
 	for _, p := range now {
 		bytes[p.Replicas[0]] += p.Bytes
@@ -318,7 +318,7 @@ func TestRebalanceFillsDisksEvenly(t *testing.T) {
 func TestRebalanceRepairsRacks(t *testing.T) {
 	brokers := []Broker{{ID: 1, Rack: "a"}, {ID: 2, Rack: "a"}, {ID: 3, Rack: "b"}}
 	before := []Partition{{Topic: "t", Replicas: []int32{1, 2}}}
-	now := after(t, before, Rebalance(brokers, before))
+	now := after(t, before, Rebalance(brokers, before, nil))
 	if racksOf(brokers, now[0].Replicas) != 2 {
 		t.Errorf("replicas %v still share a rack", now[0].Replicas)
 	}
@@ -351,4 +351,55 @@ func TestPlace(t *testing.T) {
 			t.Fatalf("leaders differ by %d", n)
 		}
 	})
+}
+
+func TestResize(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		racks := rapid.IntRange(1, 3).Draw(t, "racks")
+		brokers, before := cluster(t, racks, func() int { return rapid.IntRange(1, 3).Draw(t, "brokers") })
+		factor := rapid.IntRange(1, len(brokers)).Draw(t, "factor")
+		moves, err := Resize(brokers, before, func(p *Partition) bool { return p.Topic == "t0" }, factor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range moves {
+			if m.Topic != "t0" || len(m.To) != factor {
+				t.Fatalf("%+v", m)
+			}
+			if want := min(factor, racks); len(m.From) <= factor && racksOf(brokers, m.To) < min(want, racksOf(brokers, m.From)+1) {
+				t.Fatalf("%+v spans %d racks of %d", m, racksOf(brokers, m.To), racks)
+			}
+			if len(m.From) > factor && racksOf(brokers, m.To) < min(factor, racksOf(brokers, m.From)) {
+				t.Fatalf("%+v leaves racks without need", m)
+			}
+		}
+		for _, p := range before {
+			if p.Topic != "t0" || len(p.Replicas) == factor {
+				continue
+			}
+			found := false
+			for _, m := range moves {
+				found = found || m.Topic == p.Topic && m.Partition == p.Partition
+			}
+			if !found {
+				t.Fatalf("%s is left with %v", p.String(), p.Replicas)
+			}
+		}
+	})
+}
+
+func TestResizeRefuses(t *testing.T) {
+	_, err := Resize([]Broker{{ID: 1}}, []Partition{{Topic: "a", Replicas: []int32{1}}}, func(*Partition) bool { return true }, 2)
+	if err == nil || !strings.Contains(err.Error(), "a-0 cannot have 2 replicas: 1 broker(s) can hold them") {
+		t.Error(err)
+	}
+}
+
+func TestRebalanceLeavesFixedPartitions(t *testing.T) {
+	brokers := []Broker{{ID: 1}, {ID: 2}}
+	before := []Partition{{Topic: "a", Replicas: []int32{1}}, {Topic: "a", Partition: 1, Replicas: []int32{1}}, {Topic: "b", Replicas: []int32{1}}}
+	moves := Rebalance(brokers, before, func(p *Partition) bool { return p.Topic == "b" })
+	if fmt.Sprint(moves) != "[{b 0 [1] [2] 0}]" {
+		t.Error(moves)
+	}
 }

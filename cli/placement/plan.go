@@ -117,9 +117,13 @@ func (s *state) betterRefuge(p *placed, rest map[string]int, a, b *load) bool {
 
 // Rebalance plans to spread replicas, bytes and leaders evenly over brokers. A
 // replica on a broker that is not among them stays where it is: emptying a
-// broker is Decommission's work. An even cluster gives an empty plan.
-func Rebalance(brokers []Broker, partitions []Partition) []Move {
+// broker is Decommission's work. Partitions for which may is false stay as they
+// are and only count; a nil may allows all. An even cluster gives an empty plan.
+func Rebalance(brokers []Broker, partitions []Partition, may func(*Partition) bool) []Move {
 	s := newState(brokers, partitions)
+	for _, p := range s.partitions {
+		p.fixed = may != nil && !may(p.Partition)
+	}
 	s.spreadRacks()
 	for _, topic := range s.topicsBySize() {
 		s.level(topic.partitions, func(l *load) int { return l.topics[topic.name] }, nil)
@@ -128,7 +132,7 @@ func Rebalance(brokers []Broker, partitions []Partition) []Move {
 		return src.topics[p.Topic] > dst.topics[p.Topic]
 	})
 	s.levelBytes()
-	s.balanceLeaders(func(*placed) bool { return true })
+	s.balanceLeaders(func(p *placed) bool { return !p.fixed })
 	return s.moves()
 }
 
@@ -136,7 +140,7 @@ func Rebalance(brokers []Broker, partitions []Partition) []Move {
 func (s *state) spreadRacks() {
 	for _, p := range s.partitions {
 		for range p.now {
-			if !s.spreadOnce(p) {
+			if p.fixed || !s.spreadOnce(p) {
 				break
 			}
 		}
@@ -309,7 +313,7 @@ func (s *state) exchange(src, dst *load, gap, gain int64) (*placed, *placed) {
 	var bestA, bestB *placed
 	bestLeft := gap - gain
 	for _, a := range mine {
-		if a.holds(dst.ID) || !s.keepsRacks(a, src.ID, dst) {
+		if a.fixed || a.holds(dst.ID) || !s.keepsRacks(a, src.ID, dst) {
 			continue
 		}
 		// The best partner is as much smaller as half the gap.
@@ -321,7 +325,7 @@ func (s *state) exchange(src, dst *load, gap, gain int64) (*placed, *placed) {
 			if left < 0 {
 				left = -left
 			}
-			if left >= bestLeft || a == b || b.holds(src.ID) || !s.keepsRacks(b, dst.ID, src) ||
+			if left >= bestLeft || a == b || b.fixed || b.holds(src.ID) || !s.keepsRacks(b, dst.ID, src) ||
 				!s.keepsTopics(a, b, src, dst) || !dst.hasRoom(a.Bytes) || !src.hasRoom(b.Bytes) {
 				continue
 			}

@@ -56,7 +56,8 @@ type load struct {
 // placed is a partition with the replicas it will have.
 type placed struct {
 	*Partition
-	now []int32
+	now   []int32
+	fixed bool // stays as it is
 }
 
 func newState(brokers []Broker, partitions []Partition) *state {
@@ -185,7 +186,7 @@ func (s *state) keepsRacks(p *placed, src int32, dst *load) bool {
 
 // allowed reports whether p may move from src to dst.
 func (s *state) allowed(p *placed, src, dst *load) bool {
-	return p.holds(src.ID) && !p.holds(dst.ID) && s.keepsRacks(p, src.ID, dst) && dst.hasRoom(p.Bytes)
+	return !p.fixed && p.holds(src.ID) && !p.holds(dst.ID) && s.keepsRacks(p, src.ID, dst) && dst.hasRoom(p.Bytes)
 }
 
 // moves lists what changed, in the order of the partitions.
