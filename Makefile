@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale compare pgo run help
+.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale compare compare-cluster pgo run help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -50,6 +50,9 @@ bench-scale: build ## Check 10,000 partitions, 10,000 connections and a cold rea
 
 compare: build ## Compare with Apache Kafka in under ten minutes; ARGS=--quick: three
 	@bin/freshet bench compare $(ARGS)
+
+compare-cluster: build ## Compare clusters of three brokers with Apache Kafka's, failover too
+	@bin/freshet bench compare --cluster 3 $(ARGS)
 
 pgo: ## Profile the benchmark into cmd/freshet/default.pgo and measure the gain
 	@GO="$(GO)" LDFLAGS="$(LDFLAGS)" scripts/pgo.sh $(ARGS)

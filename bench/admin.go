@@ -22,11 +22,16 @@ type admin struct {
 	kadm     *kadm.Client
 	versions requestVersions
 	// versionsErr says why the saturate mode cannot drive this broker.
-	versionsErr   error
+	versionsErr error
+	// brokerMake is the make of a broker that tells it, "" otherwise;
+	// brokerVersion is the Kafka release that the others' versions look like.
+	brokerMake    string
 	brokerVersion string
 	replication   int16
 	flushMessages string // the broker's log.flush.interval.messages, "" unknown
-	dataDir       string
+	dataDirs      []string
+	// topicConfigs are settings of every topic that is made.
+	topicConfigs map[string]string
 }
 
 const adminTimeout = 20 * time.Second
@@ -42,7 +47,7 @@ func newAdmin(ctx context.Context, t *target, replication int16) (*admin, error)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make an admin client: %w", err)
 	}
-	a := &admin{client: client, kadm: kadm.NewClient(client), replication: replication, dataDir: t.dataDir}
+	a := &admin{client: client, kadm: kadm.NewClient(client), replication: replication, dataDirs: t.dataDirs}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	offered, err := a.kadm.ApiVersions(ctx)
@@ -62,17 +67,24 @@ func newAdmin(ctx context.Context, t *target, replication int16) (*admin, error)
 		a.brokerVersion = broker.VersionGuess()
 	}
 	a.versions, a.versionsErr = chooseVersions(maxProduce, maxFetch)
-	if t.name == TargetBroker {
-		a.readFlushSetting(ctx)
+	if t.name == TargetBroker || t.name == TargetKafka {
+		a.readBrokerSettings(ctx)
 	}
 	return a, nil
 }
 
 func (a *admin) close() { a.client.Close() }
 
-// readFlushSetting learns whether an ack means fsync; a broker that does not
-// tell leaves it unknown.
-func (a *admin) readFlushSetting(ctx context.Context) {
+// copies is what a run adds to all logs together when it writes bytes once.
+func (a *admin) copies(bytes int64) int64 { return bytes * int64(max(a.replication, 1)) }
+
+// ownPrefix begins the keys that only a Freshet broker has.
+const ownPrefix = "freshet."
+
+// readBrokerSettings learns whether an ack means fsync, and whether the broker
+// is a Freshet, whose API versions are those of no one release; a broker that
+// does not tell leaves it unknown.
+func (a *admin) readBrokerSettings(ctx context.Context) {
 	brokers, err := a.kadm.ListBrokers(ctx)
 	if err != nil || len(brokers) == 0 {
 		return
@@ -85,6 +97,9 @@ func (a *admin) readFlushSetting(ctx context.Context) {
 		for _, config := range resource.Configs {
 			if config.Key == "log.flush.interval.messages" && config.Value != nil {
 				a.flushMessages = *config.Value
+			}
+			if strings.HasPrefix(config.Key, ownPrefix) {
+				a.brokerMake, a.brokerVersion = "Freshet", ""
 			}
 		}
 	}
@@ -125,10 +140,15 @@ func (a *admin) createTopic(ctx context.Context, topic string, partitions int) (
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	// No delay between deleting the topic and freeing its memory.
-	configs := map[string]*string{"file.delete.delay.ms": kmsg.StringPtr("0")}
+	const deleteDelay = "file.delete.delay.ms"
+	configs := map[string]*string{deleteDelay: kmsg.StringPtr("0")}
+	for key, value := range a.topicConfigs {
+		configs[key] = kmsg.StringPtr(value)
+	}
 	_, err := a.kadm.CreateTopic(ctx, int32(partitions), a.replication, configs, topic)
 	if errors.Is(err, kerr.InvalidConfig) {
-		_, err = a.kadm.CreateTopic(ctx, int32(partitions), a.replication, nil, topic)
+		delete(configs, deleteDelay)
+		_, err = a.kadm.CreateTopic(ctx, int32(partitions), a.replication, configs, topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot create topic %s: %w", topic, err)
@@ -139,6 +159,9 @@ func (a *admin) createTopic(ctx context.Context, topic string, partitions int) (
 		leaders, err := a.leaders(ctx, topic, partitions)
 		if err == nil {
 			err = a.leadersReady(ctx, topic, partitions)
+		}
+		if err == nil && a.replication > 1 {
+			err = a.replicated(ctx, topic, nil)
 		}
 		if err == nil {
 			return leaders, nil
@@ -205,7 +228,7 @@ func (a *admin) deleteTopic(ctx context.Context, topic string) error {
 	if err != nil {
 		return fmt.Errorf("cannot delete topic %s: %w", topic, err)
 	}
-	if a.dataDir == "" {
+	if len(a.dataDirs) == 0 {
 		return nil
 	}
 	const filesGoneTimeout = 3 * time.Second
@@ -214,9 +237,16 @@ func (a *admin) deleteTopic(ctx context.Context, topic string) error {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		left, err := filepath.Glob(filepath.Join(a.dataDir, topic+"-*"))
-		if err != nil || len(left) == 0 {
-			return err
+		left := 0
+		for _, dir := range a.dataDirs {
+			names, err := filepath.Glob(filepath.Join(dir, topic+"-*"))
+			if err != nil {
+				return err
+			}
+			left += len(names)
+		}
+		if left == 0 {
+			return nil
 		}
 		select {
 		case <-poll.C:
@@ -232,20 +262,33 @@ type connPlan struct {
 	partitions []int32
 }
 
-// planConnections deals the partitions to connections in turn; a connection
-// whose partitions have several leaders becomes one for each.
+// planConnections shares the connections out among the leaders, one at least
+// for each, and deals a leader's partitions to its connections in turn. No
+// connection is without a partition.
 func planConnections(leaders []string, connections int) []connPlan {
+	var addrs []string // in order of appearance
+	led := make(map[string][]int32)
+	for p, addr := range leaders {
+		if led[addr] == nil {
+			addrs = append(addrs, addr)
+		}
+		led[addr] = append(led[addr], int32(p))
+	}
 	var plans []connPlan
-	for c := range connections {
-		at := make(map[string]int) // address -> index in plans
-		for p := c; p < len(leaders); p += connections {
-			i, ok := at[leaders[p]]
-			if !ok {
-				i = len(plans)
-				at[leaders[p]] = i
-				plans = append(plans, connPlan{addr: leaders[p]})
-			}
-			plans[i].partitions = append(plans[i].partitions, int32(p))
+	for i, addr := range addrs {
+		// The first connections % leaders of them get one more.
+		share := connections / len(addrs)
+		if i < connections%len(addrs) {
+			share++
+		}
+		share = min(max(share, 1), len(led[addr]))
+		first := len(plans)
+		for range share {
+			plans = append(plans, connPlan{addr: addr})
+		}
+		for j, p := range led[addr] {
+			plan := &plans[first+j%share]
+			plan.partitions = append(plan.partitions, p)
 		}
 	}
 	return plans

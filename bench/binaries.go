@@ -126,6 +126,7 @@ func CompareBinaries(ctx context.Context, o BinariesOptions) (*BinariesReport, e
 	}
 	defer os.RemoveAll(dir)
 	c := &binariesRun{opts: o, dir: dir, report: &BinariesReport{Environment: DescribeEnvironment(dir, "", "", nil), Pairs: o.Pairs}}
+	c.evener = NewEvener(dir, c.report.Environment.MemBytes)
 	c.progress = NewProgress(o.Progress, o.Terminal, 2*o.Pairs*len(o.Rows))
 	defer c.progress.Finish()
 	for _, name := range o.Rows {
@@ -156,6 +157,7 @@ type binariesRun struct {
 	dir      string
 	report   *BinariesReport
 	progress *Progress
+	evener   *Evener
 	topics   int
 }
 
@@ -171,7 +173,7 @@ func (c *binariesRun) start(ctx context.Context, name, exe string) (*contestant,
 	if err != nil {
 		return nil, err
 	}
-	d, err := NewDriver(ctx, Endpoint{Addr: t.addr, PID: t.pid, DataDir: t.dataDir}, 1)
+	d, err := NewDriver(ctx, Endpoint{Addr: t.addr, PIDs: t.pids, DataDirs: t.dataDirs, Evener: c.evener}, 1)
 	if err != nil {
 		return nil, errors.Join(err, t.stop())
 	}
@@ -227,18 +229,12 @@ func (c *binariesRun) measure(ctx context.Context, b *contestant, name string) (
 		if row.Name != name {
 			continue
 		}
-		if err := EvenOutMemory(ctx, c.dir, row.WrittenBytes(c.opts.Scale), c.report.Environment.MemBytes); err != nil {
-			return Run{}, err
-		}
 		got, err := b.driver.Saturate(ctx, row, SaturateParams{Topic: topic, Scale: c.opts.Scale, Acks: 1})
 		return got.Run, err
 	}
 	for _, row := range ClientRows() {
 		if row.Name != name {
 			continue
-		}
-		if err := EvenOutMemory(ctx, c.dir, row.WrittenBytes(c.opts.Client), c.report.Environment.MemBytes); err != nil {
-			return Run{}, err
 		}
 		got, err := b.driver.Client(ctx, row, c.opts.Client, topic, nil)
 		return got.Run, err

@@ -61,7 +61,7 @@ func (r *clientRun) measureEndToEnd(ctx context.Context) (Run, runRecorders, err
 	}
 	counter.reset()
 	recorder := newTimedRecorder()
-	m, err := startMeter(r.target, r.done.Load)
+	m, err := startMeter(ctx, r.target, r.admin.copies(r.row.writtenBytes(r.config)), r.done.Load)
 	if err != nil {
 		return Run{}, runRecorders{}, err
 	}
@@ -106,7 +106,7 @@ func (r *clientRun) measureOpenLoop(ctx context.Context) (Run, runRecorders, err
 		return Run{}, runRecorders{}, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target, r.done.Load)
+	m, err := startMeter(ctx, r.target, r.admin.copies(r.row.writtenBytes(r.config)), r.done.Load)
 	if err != nil {
 		return Run{}, runRecorders{}, err
 	}

@@ -43,7 +43,7 @@ func (r *clientRun) measureProduce(ctx context.Context) (Run, error) {
 		return Run{}, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target, counter.records.Load)
+	m, err := startMeter(ctx, r.target, r.admin.copies(r.row.writtenBytes(r.config)), counter.records.Load)
 	if err != nil {
 		return Run{}, err
 	}
@@ -156,7 +156,7 @@ func (r *clientRun) measureConsume(ctx context.Context) (Run, error) {
 		return Run{}, err
 	}
 	var counter batchCounter
-	m, err := startMeter(r.target, counter.records.Load)
+	m, err := startMeter(ctx, r.target, 0, counter.records.Load)
 	if err != nil {
 		return Run{}, err
 	}
@@ -213,7 +213,7 @@ func (r *clientRun) measureProduceConsume(ctx context.Context) (Run, error) {
 	}
 	counter.reset()
 	arrived.reset()
-	m, err := startMeter(r.target, arrived.records.Load)
+	m, err := startMeter(ctx, r.target, r.admin.copies(r.row.writtenBytes(r.config)), arrived.records.Load)
 	if err != nil {
 		return Run{}, err
 	}

@@ -17,12 +17,19 @@ import (
 type Endpoint struct {
 	// Addr is its bootstrap address, host:port, several separated by commas.
 	Addr string
-	// PID is its process on this machine, 0 if it is elsewhere: CPU time and
-	// memory are then not measured.
-	PID int
-	// DataDir is where it keeps its logs, "" if unknown. Deleting a topic waits
-	// until its files are gone from there.
-	DataDir string
+	// PIDs are its processes on this machine, one or those of a cluster; none if
+	// it is elsewhere: CPU time and memory are then not measured.
+	PIDs []int
+	// DataDirs are where it keeps its logs, none if unknown. Deleting a topic
+	// waits until its files are gone from there.
+	DataDirs []string
+	// AdminURLs are the HTTP servers of Freshet brokers, for their profiles: as
+	// many as PIDs, in the same order, or none.
+	AdminURLs []string
+	// TopicConfigs are settings of every topic that rows make.
+	TopicConfigs map[string]string
+	// Evener gives the runs the same memory; nil does nothing.
+	Evener *Evener
 }
 
 // Driver runs single rows against one broker, for callers that decide
@@ -35,16 +42,15 @@ type Driver struct {
 // NewDriver connects to a broker and learns its versions. replication is the
 // replication factor of the topics that rows make.
 func NewDriver(ctx context.Context, e Endpoint, replication int16) (*Driver, error) {
-	t := &target{name: TargetBroker, addr: e.Addr, pid: e.PID, dataDir: e.DataDir}
-	if t.pid != 0 {
-		if _, err := processCPU(t.pid); err != nil {
-			return nil, err
-		}
+	t := &target{name: TargetBroker, addr: e.Addr, pids: e.PIDs, dataDirs: e.DataDirs, adminURLs: e.AdminURLs, evener: e.Evener}
+	if _, err := t.cpu(); err != nil {
+		return nil, err
 	}
 	a, err := newAdmin(ctx, t, replication)
 	if err != nil {
 		return nil, err
 	}
+	a.topicConfigs = e.TopicConfigs
 	return &Driver{target: t, admin: a}, nil
 }
 
@@ -54,8 +60,17 @@ func (d *Driver) Close() { d.admin.close() }
 // Kadm is the driver's admin client, which the driver closes.
 func (d *Driver) Kadm() *kadm.Client { return d.admin.kadm }
 
-// VersionGuess is the Kafka release that the broker's API versions look like.
+// VersionGuess is the Kafka release that the broker's API versions look like, ""
+// for a Freshet.
 func (d *Driver) VersionGuess() string { return d.admin.brokerVersion }
+
+// Make names the broker in words as far as it tells what it is.
+func (d *Driver) Make() string {
+	if d.admin.brokerMake != "" {
+		return d.admin.brokerMake
+	}
+	return "a broker with the APIs of Kafka " + d.admin.brokerVersion
+}
 
 // CreateTopic makes a topic as the rows do, without delay between its deletion
 // and the freeing of its files, and waits for its leaders.
@@ -142,10 +157,11 @@ func (d *Driver) Fill(ctx context.Context, topic string, partitions int, records
 	return written.records, err
 }
 
-// Observe measures the server while another program drives it: wall time, CPU
-// time and memory go into the Run, the rest is the caller's to fill in.
-func (d *Driver) Observe(during func() error) (Run, error) {
-	m, err := startMeter(d.target, func() int64 { return 0 })
+// Observe measures the server while another program drives it and writes about
+// writtenBytes to one replica: wall time, CPU time and memory go into the Run,
+// the rest is the caller's to fill in.
+func (d *Driver) Observe(ctx context.Context, writtenBytes int64, during func() error) (Run, error) {
+	m, err := startMeter(ctx, d.target, d.admin.copies(writtenBytes), func() int64 { return 0 })
 	if err != nil {
 		return Run{}, err
 	}
@@ -156,20 +172,11 @@ func (d *Driver) Observe(during func() error) (Run, error) {
 
 // ResidentBytes is the process's resident memory, 0 if it is unknown.
 func (d *Driver) ResidentBytes() int64 {
-	if d.target.pid == 0 {
-		return 0
-	}
-	m, err := processMemory(d.target.pid)
+	m, err := d.target.memory()
 	if err != nil {
 		return 0
 	}
 	return m.RSS
-}
-
-// EvenOutMemory gives the next run in dir the memory conditions of the others:
-// see METHOD.md. memoryBytes is the machine's memory.
-func EvenOutMemory(ctx context.Context, dir string, runBytes, memoryBytes int64) error {
-	return evenOutMemory(ctx, dir, evenOutBytes(runBytes, memoryBytes))
 }
 
 // DescribeEnvironment looks the machine up; dataDir is where the logs go.

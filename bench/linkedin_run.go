@@ -162,12 +162,9 @@ func (l *linkedIn) startTargets(ctx context.Context) error {
 			return err
 		}
 		l.admins[t.name] = a
-		if t.name == TargetKafka {
-			a.readFlushSetting(ctx)
-		}
-		info := BrokerInfo{Address: t.addr, Command: t.command, Ack: a.ackMeaning(1), VersionGuess: a.brokerVersion}
+		info := BrokerInfo{Address: t.addr, Command: t.command, Ack: a.ackMeaning(1), VersionGuess: a.brokerVersion, Make: a.brokerMake}
 		if t.child != nil {
-			info.VersionGuess = ""
+			info.VersionGuess, info.Make = "", ""
 		}
 		l.report.Brokers = append(l.report.Brokers, LinkedInBroker{Target: t.name, BrokerInfo: info})
 	}
@@ -255,7 +252,7 @@ func (l *linkedIn) runOne(ctx context.Context, row LinkedInRow, t *target, rep i
 	if figures.Skipped != "" {
 		return nil
 	}
-	if err := l.evenOut(ctx, row, clients.writtenBytes(config)); err != nil {
+	if err := l.checkRoom(clients.writtenBytes(config) * int64(row.Replicas)); err != nil {
 		return err
 	}
 	a := *l.admins[t.name]
@@ -286,16 +283,15 @@ func (l *linkedIn) runOne(ctx context.Context, row LinkedInRow, t *target, rep i
 	return nil
 }
 
-// evenOut gives the run the memory conditions of the others, and refuses one
-// that the disk has no room for.
-func (l *linkedIn) evenOut(ctx context.Context, row LinkedInRow, bytes int64) error {
+// checkRoom refuses a run that the disk has no room for.
+func (l *linkedIn) checkRoom(bytes int64) error {
 	var fs unix.Statfs_t
 	if l.opts.BootstrapServer == "" && unix.Statfs(l.tempDir, &fs) == nil {
 		if free := int64(fs.Bavail) * fs.Bsize; free < bytes+bytes/4 {
 			return fmt.Errorf("the run writes %d MB and %s has %d MB free: choose another --temp-dir or a smaller amount", bytes>>20, l.opts.TempDir, free>>20)
 		}
 	}
-	return evenOutMemory(ctx, l.tempDir, evenOutBytes(bytes, l.report.Environment.MemBytes))
+	return nil
 }
 
 // whySkipped says why a target cannot run a row; "" means it can.
@@ -356,7 +352,7 @@ func (r *clientRun) measureStored(ctx context.Context) (run Run, points []Volume
 		return Run{}, nil, fmt.Errorf("warm-up: %w", err)
 	}
 	counter.reset()
-	m, err := startMeter(r.target, counter.records.Load)
+	m, err := startMeter(ctx, r.target, r.admin.copies(r.row.writtenBytes(r.config)), counter.records.Load)
 	if err != nil {
 		return Run{}, nil, err
 	}

@@ -78,10 +78,10 @@ func (r *saturateRun) measureOpenLoop(ctx context.Context, row OpenLoopRow, veri
 		return RowRun{}, fmt.Errorf("warm-up: %w", err)
 	}
 	for _, s := range streams {
-		s.recorder = NewRecorder()
+		s.recorder = newTimedRecorder()
 	}
 	answered.Store(0)
-	m, err := startMeter(r.target, func() int64 { return answered.Load() * int64(r.batch.Records) })
+	m, err := startMeter(ctx, r.target, r.admin.copies(int64(row.BytesPerSecond*row.Seconds)), func() int64 { return answered.Load() * int64(r.batch.Records) })
 	if err != nil {
 		return RowRun{}, err
 	}
@@ -181,7 +181,8 @@ func (p *pacedStream) receiveAll() error {
 			if err := p.check(&expected, p.in[p.inR+4:p.inR+4+size]); err != nil {
 				return err
 			}
-			p.recorder.Record(now - p.schedule.DueAt(next))
+			due := p.schedule.DueAt(next)
+			p.recorder.RecordAt(due, now-due)
 			p.inR += 4 + size
 			next++
 			p.answered.Add(1)

@@ -132,6 +132,66 @@ func processCPU(pid int) (CPUTime, error) {
 	return cpu, nil
 }
 
+// Add is the time of both together.
+func (c CPUTime) Add(other CPUTime) CPUTime {
+	return CPUTime{Total: c.Total + other.Total, User: c.User + other.User, System: c.System + other.System,
+		RingWorkers: c.RingWorkers + other.RingWorkers}
+}
+
+// processesCPU is the CPU time of several processes together.
+func processesCPU(pids []int) (CPUTime, error) {
+	var all CPUTime
+	for _, pid := range pids {
+		one, err := processCPU(pid)
+		if err != nil {
+			return all, err
+		}
+		all = all.Add(one)
+	}
+	return all, nil
+}
+
+// processesMemory is the resident memory of several processes together; their
+// peaks are added too, though they need not have come at the same time.
+func processesMemory(pids []int) (memoryUse, error) {
+	var all memoryUse
+	for _, pid := range pids {
+		one, err := processMemory(pid)
+		if err != nil {
+			return all, err
+		}
+		all.RSS += one.RSS
+		all.Peak += one.Peak
+	}
+	return all, nil
+}
+
+// ioBytes adds up one counter of processes' io files (proc_pid_io(5)).
+func ioBytes(pids []int, counter string) (int64, error) {
+	var all int64
+	for _, pid := range pids {
+		data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "io"))
+		if err != nil {
+			return 0, fmt.Errorf("cannot read what process %d reads and writes: %w", pid, err)
+		}
+		one, err := parseIOBytes(string(data), counter)
+		if err != nil {
+			return 0, err
+		}
+		all += one
+	}
+	return all, nil
+}
+
+func parseIOBytes(io, counter string) (int64, error) {
+	for line := range strings.Lines(io) {
+		if rest, ok := strings.CutPrefix(line, counter); ok {
+			return strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no %s in the process's io file", counter)
+}
+
 // processClock is the id of another process's CPU clock, as
 // clock_getcpuclockid(3) makes it: the complement of the pid above three bits
 // that select the scheduler's clock of the whole process.

@@ -39,7 +39,7 @@ func StartProcess(ctx context.Context, spec ProcessSpec) (*Process, error) {
 func (p *Process) SinceStart() time.Duration { return time.Since(p.Started) }
 
 // PID is the process id.
-func (p *Process) PID() int { return p.target.pid }
+func (p *Process) PID() int { return p.target.pids[0] }
 
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.target.child.exited }

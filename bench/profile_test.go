@@ -188,19 +188,19 @@ func TestFocusLabels(t *testing.T) {
 func profiledSuite(t *testing.T, a *fakeAdmin, dir, commit string, overrides ...string) string {
 	t.Helper()
 	kinds := []ProfileKind{ProfileCPU, ProfileHeap, ProfileAllocs, ProfileMutex, ProfileBlock, ProfileGoroutine}
-	s := &suite{opts: Options{Profile: ProfileOptions{Kinds: kinds, Dir: dir}}, tempDir: "/data/run-1"}
-	s.report = &Report{Started: time.Now(), Environment: Environment{Commit: commit, Kernel: "6.18", Command: []string{"freshet", "bench"}}}
-	s.report.Broker.Command = []string{"freshet", "start", "--override", "log.dirs=/data/run-1/broker-1"}
+	env := Environment{Commit: commit, Kernel: "6.18", Command: []string{"freshet", "bench"}}
+	kept := NewProfiles(ProfileOptions{Kinds: kinds, Dir: dir}, env, "/data/run-1", time.Now())
+	about := ProfileRun{Workload: "produce-64k", Title: "produce", BrokerCommand: []string{"freshet", "start", "--override", "log.dirs=/data/run-1/broker-1"}}
 	for _, setting := range overrides {
-		s.report.Broker.Command = append(s.report.Broker.Command, "--override", setting)
+		about.BrokerCommand = append(about.BrokerCommand, "--override", setting)
 	}
-	target := &target{name: TargetBroker, adminURL: a.URL}
-	if err := s.startProfiler(target); err != nil {
+	target := &target{name: TargetBroker, adminURLs: []string{a.URL}}
+	if err := kept.attach(target); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		s.profileRow(target, "produce-64k")
-		m, err := startMeter(target, func() int64 { return 0 })
+		kept.next(target, about.Workload)
+		m, err := startMeter(t.Context(), target, 0, func() int64 { return 0 })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,16 +210,16 @@ func profiledSuite(t *testing.T, a *fakeAdmin, dir, commit string, overrides ...
 		}
 		run.Target, run.Records, run.LogBytes, run.Seconds = TargetBroker, 1000, 1e9, 0.5
 		run.CPU = &CPUResult{TotalSeconds: 0.7}
-		s.report.Rows = []Row{{Name: "produce-64k", Title: "produce"}}
-		s.noteProfiled(&s.report.Rows[0], run)
+		kept.Note(about, run)
 	}
-	if err := s.writeProfiles(); err != nil {
+	written, err := kept.Write()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.report.Profiles) != 1 {
-		t.Fatalf("wrote %q", s.report.Profiles)
+	if len(written) != 1 {
+		t.Fatalf("wrote %q", written)
 	}
-	return s.report.Profiles[0]
+	return written[0]
 }
 
 func TestProfilesOfASuite(t *testing.T) {
@@ -267,7 +267,7 @@ func TestProfilesOfASuite(t *testing.T) {
 func TestProfileOptions(t *testing.T) {
 	f := func(o ProfileOptions, outside bool, message string) {
 		t.Helper()
-		err := o.validate(outside)
+		err := o.Validate(outside, RowNames())
 		if message == "" && err == nil {
 			return
 		}

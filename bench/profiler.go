@@ -12,9 +12,9 @@ import (
 
 // profiler takes the profiles of one broker while rows are measured. A row's
 // profiles of several repetitions are added up; of heap and goroutines, which
-// are states and not sums, the last is kept.
+// are states and not sums, each broker's last is kept.
 type profiler struct {
-	source *ProfileSource
+	source *ProfileSource // nil: only perf
 	kinds  map[ProfileKind]bool
 	pid    int // for perf; 0 leaves it out
 
@@ -30,29 +30,38 @@ type profiler struct {
 // rowProfiles are what was taken of one row.
 type rowProfiles struct {
 	pprof map[ProfileKind][]*profile.Profile
-	perf  []*flame.Stacks
-	runs  int
+	// states are the last of each process.
+	states map[ProfileKind]map[*profiler]*profile.Profile
+	perf   []*flame.Stacks
+	runs   int
 }
 
 func newRowProfiles() *rowProfiles {
-	return &rowProfiles{pprof: make(map[ProfileKind][]*profile.Profile)}
+	return &rowProfiles{pprof: make(map[ProfileKind][]*profile.Profile),
+		states: map[ProfileKind]map[*profiler]*profile.Profile{ProfileHeap: {}, ProfileGoroutine: {}}}
 }
 
 // growing are the profiles that count from the broker's start.
 var growing = []ProfileKind{ProfileAllocs, ProfileMutex, ProfileBlock}
 
-// newProfiler takes kinds from the broker at adminURL; perf is left out where
-// the tool or the process is missing.
+// newProfiler takes kinds from the broker at adminURL, of one without an admin
+// server ("") perf alone; perf is left out where the tool or the process is
+// missing.
 func newProfiler(adminURL string, pid int, kinds []ProfileKind) (*profiler, error) {
-	source, err := NewProfileSource(adminURL)
-	if err != nil {
-		return nil, err
-	}
-	p := &profiler{source: source, kinds: make(map[ProfileKind]bool), pid: pid}
+	p := &profiler{kinds: make(map[ProfileKind]bool), pid: pid}
 	for _, kind := range kinds {
-		p.kinds[kind] = kind != ProfilePerf || pid != 0 && PerfAvailable()
+		if kind == ProfilePerf {
+			p.kinds[kind] = pid != 0 && PerfAvailable()
+		} else {
+			p.kinds[kind] = adminURL != ""
+		}
 	}
-	return p, nil
+	if adminURL == "" {
+		return p, nil
+	}
+	var err error
+	p.source, err = NewProfileSource(adminURL)
+	return p, err
 }
 
 // begin is called right before the measured part of a run. The CPU profile
@@ -134,8 +143,11 @@ func (p *profiler) end(ctx context.Context) error {
 	for _, kind := range []ProfileKind{ProfileHeap, ProfileGoroutine} {
 		if p.kinds[kind] {
 			taken, err := p.source.Snapshot(ctx, kind)
-			p.taken.pprof[kind] = nil
-			keep(kind, taken, err)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("cannot take the %s profile: %w", kind, err))
+				continue
+			}
+			p.taken.states[kind][p] = taken
 		}
 	}
 	if p.kinds[ProfileMutex] || p.kinds[ProfileBlock] {

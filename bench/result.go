@@ -13,6 +13,10 @@ import (
 // changes its meaning; added fields do not raise it.
 const SchemaVersion = 1
 
+// WideRange is how many times the repetitions of a figure may differ before a
+// report says so beside it.
+const WideRange = 1.5
+
 // Units used throughout: MB is 2^20 bytes, as Kafka's tools print it; GB, in
 // CPU seconds per GB, is 10^9 bytes. Log bytes are record batches as the log
 // keeps them; payload bytes are the records' values alone.
@@ -50,7 +54,9 @@ type BrokerInfo struct {
 	Address string `json:"address"`
 	// VersionGuess is the Kafka release that an outside broker's API versions
 	// look like; a broker started here is of this binary's commit.
-	VersionGuess string   `json:"version_guess,omitempty"`
+	VersionGuess string `json:"version_guess,omitempty"`
+	// Make is "Freshet" for an outside broker that says that it is one.
+	Make         string   `json:"make,omitempty"`
 	Command      []string `json:"command,omitempty"`
 	ReadyMs      float64  `json:"ready_ms,omitempty"`
 	IdleRSSBytes int64    `json:"idle_rss_bytes,omitempty"`
@@ -105,6 +111,12 @@ type Run struct {
 	// answer for a raw round trip; AckLatency is until the acknowledgement.
 	Latency    *LatencySummary `json:"latency,omitempty"`
 	AckLatency *LatencySummary `json:"ack_latency,omitempty"`
+	// ReplicatedSeconds is the time until every replica had all that was
+	// acknowledged in Seconds; CPU time runs until then. 0 without replication.
+	ReplicatedSeconds float64 `json:"replicated_seconds,omitempty"`
+	// Memory is how the memory was found before the run, nil where the run
+	// writes nothing.
+	Memory *MemoryCheck `json:"memory,omitempty"`
 	// RatePerSecond is the schedule of an open-loop run.
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
 	// samples are the run over time; they go to timeline.json.
@@ -245,6 +257,26 @@ func (row *Row) summarize(latencies, acks map[TargetName]*Recorder) {
 		row.Ratio = broker.Median / floor.Median
 	}
 	row.PairedRatios = newSpread(row.pairedRatios())
+}
+
+// uneven says which figures the machine may have spoiled: runs before which the
+// memory did not come as cheaply as it can, and repetitions that differ widely.
+// No run is left out because of it.
+func (row *Row) uneven() []string {
+	var notes []string
+	dear := 0
+	for _, run := range row.Runs {
+		if run.Memory != nil && run.Memory.Uneven {
+			dear++
+		}
+	}
+	if dear > 0 {
+		notes = append(notes, fmt.Sprintf("%s: the memory was not even before %d of %d runs", row.Title, dear, len(row.Runs)))
+	}
+	if s := row.PairedRatios; s != nil && s.Min > 0 && s.Max > WideRange*s.Min {
+		notes = append(notes, fmt.Sprintf("%s: the repetitions' ratios to the floor differ %.1f times (%.2f to %.2f)", row.Title, s.Max/s.Min, s.Min, s.Max))
+	}
+	return notes
 }
 
 // pairedRatios divides the broker's judged figure by the floor's for each

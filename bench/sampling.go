@@ -15,7 +15,7 @@ import (
 // the shell around samples. One sample costs a clock call and the read of a
 // short file of /proc, some 20 µs every 50 ms.
 type sampling struct {
-	pid       int
+	pids      []int
 	start     time.Time
 	cpuBefore time.Duration
 	records   func() int64
@@ -26,11 +26,11 @@ type sampling struct {
 
 // startSampling samples from now on; records is called from another goroutine
 // and counts from the run's start.
-func startSampling(pid int, start time.Time, records func() int64) *sampling {
-	s := &sampling{pid: pid, start: start, records: records, stop: make(chan struct{}),
+func startSampling(pids []int, start time.Time, records func() int64) *sampling {
+	s := &sampling{pids: pids, start: start, records: records, stop: make(chan struct{}),
 		kept: samples{spacing: sampleSpacing}}
-	s.cpuBefore = clockOf(pid)
-	s.kept.add(sample{rssBytes: residentOf(pid)})
+	s.cpuBefore = sum(pids, clockOf)
+	s.kept.add(sample{rssBytes: sum(pids, residentOf)})
 	s.done.Go(func() {
 		tick := time.NewTicker(sampleSpacing)
 		defer tick.Stop()
@@ -50,8 +50,8 @@ func startSampling(pid int, start time.Time, records func() int64) *sampling {
 
 func (s *sampling) take() sample {
 	x := sample{at: time.Since(s.start), records: s.records()}
-	if s.pid != 0 {
-		x.cpu, x.rssBytes = clockOf(s.pid)-s.cpuBefore, residentOf(s.pid)
+	if len(s.pids) > 0 {
+		x.cpu, x.rssBytes = sum(s.pids, clockOf)-s.cpuBefore, sum(s.pids, residentOf)
 	}
 	return x
 }
@@ -61,7 +61,16 @@ func (s *sampling) finish() SampleColumns {
 	close(s.stop)
 	s.done.Wait()
 	s.kept.end(s.take())
-	return s.kept.columns(s.pid != 0)
+	return s.kept.columns(len(s.pids) > 0)
+}
+
+// sum adds a figure up over processes.
+func sum[T time.Duration | int64](pids []int, of func(pid int) T) T {
+	var total T
+	for _, pid := range pids {
+		total += of(pid)
+	}
+	return total
 }
 
 // clockOf is a process's CPU time so far, 0 if it cannot be read.
@@ -75,9 +84,6 @@ func clockOf(pid int) time.Duration {
 
 // residentOf is a process's resident memory in bytes, 0 if it cannot be read.
 func residentOf(pid int) int64 {
-	if pid == 0 {
-		return 0
-	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0

@@ -153,7 +153,8 @@ func (r *saturateRun) measureProduce(ctx context.Context, requests int64, verify
 		}
 	}
 	r.progress.Store(requests)
-	m, err := startMeter(r.target, r.handedOut(requests, func(n int64) int64 { return n * int64(r.batch.Records) }))
+	m, err := startMeter(ctx, r.target, r.admin.copies(requests*int64(len(r.batch.Bytes))),
+		r.handedOut(requests, func(n int64) int64 { return n * int64(r.batch.Records) }))
 	if err != nil {
 		return Run{}, nil, err
 	}
@@ -161,7 +162,16 @@ func (r *saturateRun) measureProduce(ctx context.Context, requests int64, verify
 		s.recordFrom = m.start
 	}
 	acked, err := produceAll(streams, requests, r.progress)
+	ackedAfter := time.Since(m.start)
+	if err == nil && r.admin.replication > 1 {
+		// What the followers still have to do belongs to the work: it is part of
+		// the CPU time, and of the time until everything is replicated.
+		err = r.admin.awaitReplicas(ctx, r.topic, nextOffsets(streams))
+	}
 	run, meterErr := m.stop()
+	if r.admin.replication > 1 {
+		run.ReplicatedSeconds, run.Seconds = run.Seconds, ackedAfter.Seconds()
+	}
 	recorder := mergeRecorders(streams)
 	if err := errors.Join(err, meterErr); err != nil {
 		return run, recorder, err
@@ -175,6 +185,17 @@ func (r *saturateRun) measureProduce(ctx context.Context, requests int64, verify
 		run.VerifiedRecords, err = r.verify(ctx, streams)
 	}
 	return run, recorder, err
+}
+
+// nextOffsets are the offsets behind what was acknowledged, by partition.
+func nextOffsets(streams []*produceStream) map[int32]int64 {
+	ends := make(map[int32]int64)
+	for _, s := range streams {
+		for _, p := range s.parts {
+			ends[p.partition] = p.nextOffset
+		}
+	}
+	return ends
 }
 
 // verify reads every acknowledged record back, warm-up included.
@@ -237,7 +258,8 @@ func (r *saturateRun) measureFetch(ctx context.Context, requests int64) (Run, *R
 	}
 	r.progress.Store(requests)
 	batchesPerFetch := int64(r.row.FetchBytes / len(r.batch.Bytes))
-	m, err := startMeter(r.target, r.handedOut(requests, func(n int64) int64 { return n * batchesPerFetch * int64(r.batch.Records) }))
+	m, err := startMeter(ctx, r.target, 0,
+		r.handedOut(requests, func(n int64) int64 { return n * batchesPerFetch * int64(r.batch.Records) }))
 	if err != nil {
 		return Run{}, nil, err
 	}
@@ -271,52 +293,71 @@ func fetchAll(streams []*fetchStream, requests int64, progress *atomic.Int64) (d
 // meter brackets the measured part of a run: wall time, the server's CPU time
 // and memory, and this process's own CPU time.
 type meter struct {
-	pid       int
-	profiler  *profiler // nil takes no profiles
+	target    *target
+	memory    *MemoryCheck // before the start, nil if nothing was done for it
+	held      *reservoir
 	start     time.Time
 	cpuBefore CPUTime
 	ownBefore CPUTime
 	sampling  *sampling
 }
 
-// startMeter starts measuring a target; records counts what has been done since
-// and is called from another goroutine until stop.
-func startMeter(t *target, records func() int64) (*meter, error) {
-	m := &meter{pid: t.pid, profiler: t.profiler}
-	err := m.profiler.begin(context.Background())
-	if err != nil {
+// startMeter evens out the memory for what the run will write, all replicas
+// together, and starts measuring a target. records counts what has been done
+// since and is called from another goroutine until stop.
+func startMeter(ctx context.Context, t *target, writtenBytes int64, records func() int64) (*meter, error) {
+	m := &meter{target: t}
+	var err error
+	if m.memory, m.held, err = t.evener.settle(ctx, writtenBytes, t.pids); err != nil {
 		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.held.release()
+		}
+	}()
+	for i, p := range t.profilers {
+		if err = p.begin(context.Background()); err != nil {
+			for _, begun := range t.profilers[:i] {
+				err = errors.Join(err, begun.end(context.Background()))
+			}
+			return nil, err
+		}
 	}
 	if m.ownBefore, err = ownCPU(); err != nil {
 		return nil, err
 	}
-	if m.pid != 0 {
-		resetPeakMemory(m.pid)
-		if m.cpuBefore, err = processCPU(m.pid); err != nil {
-			return nil, err
-		}
+	for _, pid := range t.pids {
+		resetPeakMemory(pid)
+	}
+	if m.cpuBefore, err = t.cpu(); err != nil {
+		return nil, err
 	}
 	m.start = time.Now()
-	m.sampling = startSampling(m.pid, m.start, records)
+	m.sampling = startSampling(t.pids, m.start, records)
 	return m, nil
 }
 
 // stop ends the measured part and returns a Run with its times and memory.
 func (m *meter) stop() (Run, error) {
 	run, err := m.read()
-	return run, errors.Join(err, m.profiler.end(context.Background()))
+	m.held.release()
+	for _, p := range m.target.profilers {
+		err = errors.Join(err, p.end(context.Background()))
+	}
+	return run, err
 }
 
 // read is stop but for the profiles.
 func (m *meter) read() (Run, error) {
-	run := Run{Start: m.start, Seconds: time.Since(m.start).Seconds(), samples: m.sampling.finish()}
-	if m.pid != 0 {
-		cpu, err := processCPU(m.pid)
+	run := Run{Start: m.start, Seconds: time.Since(m.start).Seconds(), samples: m.sampling.finish(), Memory: m.memory}
+	if len(m.target.pids) > 0 {
+		cpu, err := m.target.cpu()
 		if err != nil {
 			return run, err
 		}
 		run.CPU = newCPUResult(cpu.Sub(m.cpuBefore))
-		memory, err := processMemory(m.pid)
+		memory, err := m.target.memory()
 		if err != nil {
 			return run, err
 		}

@@ -134,7 +134,7 @@ type ScaleReport struct {
 type ScaleCheck struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
-	// Value and Limit are in Unit: s, MB (2^20 bytes) or x (a ratio).
+	// Value and Limit are in Unit: s, ms, MB (2^20 bytes), s/GB or x (a ratio).
 	Value float64 `json:"value"`
 	Limit float64 `json:"limit"`
 	Unit  string  `json:"unit"`
@@ -145,10 +145,21 @@ type ScaleCheck struct {
 	Detail string `json:"detail"`
 }
 
+// NewCheck judges a figure against its limit.
+func NewCheck(c ScaleCheck) ScaleCheck {
+	c.Met = c.Value <= c.Limit
+	if c.AtLeast {
+		c.Met = c.Value >= c.Limit
+	}
+	return c
+}
+
 // Missed counts the checks whose limit was not kept.
-func (r *ScaleReport) Missed() int {
+func (r *ScaleReport) Missed() int { return missedChecks(r.Checks) }
+
+func missedChecks(checks []ScaleCheck) int {
 	missed := 0
-	for _, c := range r.Checks {
+	for _, c := range checks {
 		if !c.Met {
 			missed++
 		}
@@ -169,8 +180,18 @@ func (r *ScaleReport) WriteTable(w io.Writer) error {
 	e := r.Environment
 	fmt.Fprintf(&b, "freshet bench scale · commit %s · Linux %s · %s, %d CPUs, %s · %s\n\n",
 		e.Commit, e.Kernel, e.CPUModel, e.CPUs, gib(e.MemBytes), e.FileSystem)
-	g := grid{heads: []string{"scale", "measured", "target", ""}}
-	for _, c := range r.Checks {
+	b.WriteString(ChecksTable("scale", r.Checks))
+	fmt.Fprintf(&b, "\n%.0f s; %d of %d targets met; results and the broker's log are in %s\n",
+		r.Seconds, len(r.Checks)-r.Missed(), len(r.Checks), r.OutDir)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// ChecksTable draws checks under a heading, with their details below.
+func ChecksTable(heading string, checks []ScaleCheck) string {
+	var b strings.Builder
+	g := grid{heads: []string{heading, "measured", "target", ""}}
+	for _, c := range checks {
 		sign := "≤ "
 		if c.AtLeast {
 			sign = "≥ "
@@ -178,13 +199,10 @@ func (r *ScaleReport) WriteTable(w io.Writer) error {
 		g.add(c.Title, scaleFigure(c.Value, c.Unit), sign+scaleFigure(c.Limit, c.Unit), metText(c.Met))
 	}
 	g.write(&b)
-	for _, c := range r.Checks {
+	for _, c := range checks {
 		fmt.Fprintf(&b, "  %s: %s\n", c.Title, c.Detail)
 	}
-	fmt.Fprintf(&b, "\n%.0f s; %d of %d targets met; results and the broker's log are in %s\n",
-		r.Seconds, len(r.Checks)-r.Missed(), len(r.Checks), r.OutDir)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 func metText(met bool) string {
@@ -198,6 +216,8 @@ func scaleFigure(v float64, unit string) string {
 	switch unit {
 	case "MB":
 		return fmt.Sprintf("%.0f MB", v)
+	case "ms":
+		return fmt.Sprintf("%.0f ms", v)
 	case "x":
 		return fmt.Sprintf("%.2f×", v)
 	}
@@ -212,6 +232,7 @@ type scaleRun struct {
 	admin    *admin
 	report   *ScaleReport
 	progress *Progress
+	evener   *Evener
 	batch    PrebuiltBatch
 }
 
@@ -238,6 +259,7 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 	started := time.Now()
 	s := &scaleRun{opts: opts, tempDir: tempDir, report: &ScaleReport{SchemaVersion: SchemaVersion, Started: started.UTC(),
 		Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
+	s.evener = NewEvener(tempDir, s.report.Environment.MemBytes)
 	s.batch = BuildBatch(100, scaleBatchBytes, 0, started.UnixMilli())
 	if s.report.OutDir, err = makeResultDir(opts.OutDir, "scale", started, s.report.Environment.Commit); err != nil {
 		return nil, err
@@ -328,7 +350,7 @@ func (s *scaleRun) start(ctx context.Context, cancel context.CancelCauseFunc) er
 	}
 	s.report.Broker = BrokerInfo{Address: s.target.addr, Command: s.target.command, Ack: s.admin.ackMeaning(1),
 		ReadyMs: float64(s.target.readyAfter.Microseconds()) / 1e3}
-	if memory, err := processMemory(s.target.pid); err == nil {
+	if memory, err := s.target.memory(); err == nil {
 		s.report.Broker.IdleRSSBytes = memory.RSS
 	}
 	return nil
@@ -364,11 +386,7 @@ func (s *scaleRun) add(c ScaleCheck) {
 	if !s.opts.selected(c.Name) {
 		return
 	}
-	c.Met = c.Value <= c.Limit
-	if c.AtLeast {
-		c.Met = c.Value >= c.Limit
-	}
-	s.report.Checks = append(s.report.Checks, c)
+	s.report.Checks = append(s.report.Checks, NewCheck(c))
 }
 
 // createTimed makes a topic with one request and returns how long the answer
@@ -397,7 +415,7 @@ func (s *scaleRun) createTimed(ctx context.Context, topic string, partitions int
 // turn, and looks at the broker's memory.
 func (s *scaleRun) checkPartitions(ctx context.Context) error {
 	const wide, narrow = "scale-wide", "scale-narrow"
-	before, err := processCPU(s.target.pid)
+	before, err := s.target.cpu()
 	if err != nil {
 		return err
 	}
@@ -405,11 +423,11 @@ func (s *scaleRun) checkPartitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := processCPU(s.target.pid)
+	after, err := s.target.cpu()
 	if err != nil {
 		return err
 	}
-	created, err := processMemory(s.target.pid)
+	created, err := s.target.memory()
 	if err != nil {
 		return err
 	}
@@ -426,7 +444,7 @@ func (s *scaleRun) checkPartitions(ctx context.Context) error {
 	if err := s.produceWideAndNarrow(ctx, wide, narrow); err != nil {
 		return err
 	}
-	memory, err := processMemory(s.target.pid)
+	memory, err := s.target.memory()
 	if err != nil {
 		return err
 	}
@@ -454,11 +472,13 @@ func (s *scaleRun) produceWideAndNarrow(ctx context.Context, wide, narrow string
 	}
 	rate := func(topic string, requests int64) (float64, error) {
 		bytes := requests * int64(len(s.batch.Bytes))
-		if err := evenOutMemory(ctx, s.tempDir, evenOutBytes(bytes, s.report.Environment.MemBytes)); err != nil {
+		_, held, err := s.evener.settle(ctx, s.admin.copies(bytes), s.target.pids)
+		if err != nil {
 			return 0, err
 		}
+		defer held.release()
 		start := time.Now()
-		_, err := produceAll(streams[topic], requests, nil)
+		_, err = produceAll(streams[topic], requests, nil)
 		return float64(bytes) / bytesPerMB / time.Since(start).Seconds(), err
 	}
 	first, err := rate(wide, int64(s.opts.Partitions))
@@ -527,7 +547,7 @@ func (s *scaleRun) checkEnds(ctx context.Context, topic string, batches int64) e
 // checkIdleConnections opens the connections, each with the exchange of
 // ApiVersions that every client begins with, and leaves them.
 func (s *scaleRun) checkIdleConnections(ctx context.Context) error {
-	before, err := processMemory(s.target.pid)
+	before, err := s.target.memory()
 	if err != nil {
 		return err
 	}
@@ -557,7 +577,7 @@ func (s *scaleRun) checkIdleConnections(ctx context.Context) error {
 		}
 	}
 	took := time.Since(start)
-	after, err := processMemory(s.target.pid)
+	after, err := s.target.memory()
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +56,7 @@ func (s *scaleRun) checkColdReader(ctx context.Context) error {
 			return err
 		}
 		alone.Merge(recorder)
-		before, err := diskReads(s.target.pid)
+		before, err := diskReads(s.target.pids)
 		if err != nil {
 			return err
 		}
@@ -67,7 +65,7 @@ func (s *scaleRun) checkColdReader(ctx context.Context) error {
 			return err
 		}
 		beside.Merge(recorder)
-		after, err := diskReads(s.target.pid)
+		after, err := diskReads(s.target.pids)
 		if err != nil {
 			return err
 		}
@@ -122,7 +120,7 @@ func (s *scaleRun) writeCold(ctx context.Context, topic string) (*coldReader, er
 		parts = append(parts, &fetchPartition{partition: p.partition,
 			template:   newFetchTemplate(s.admin.versions, topic, p.partition, coldFetchBytes),
 			batchBytes: len(s.batch.Bytes), batchRecords: int64(s.batch.Records), endOffset: p.nextOffset})
-		r.partitions = append(r.partitions, filepath.Join(s.target.dataDir, fmt.Sprintf("%s-%d", topic, p.partition)))
+		r.partitions = append(r.partitions, filepath.Join(s.target.dataDirs[0], fmt.Sprintf("%s-%d", topic, p.partition)))
 	}
 	r.stream = newFetchStream(conn, s.admin.versions, topic, parts)
 	return r, nil
@@ -199,24 +197,9 @@ func dropPages(dirs []string) error {
 	return nil
 }
 
-// diskReads is how many bytes a process has caused to be read from the disk
-// (proc_pid_io(5)).
-func diskReads(pid int) (int64, error) {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "io"))
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the broker's disk reads: %w", err)
-	}
-	return parseReadBytes(string(data))
-}
-
-func parseReadBytes(io string) (int64, error) {
-	for line := range strings.Lines(io) {
-		if rest, ok := strings.CutPrefix(line, "read_bytes:"); ok {
-			return strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
-		}
-	}
-	return 0, errors.New("no read_bytes in the process's io file")
-}
+// diskReads is how many bytes processes have caused to be read from the disk
+// (read_bytes of proc_pid_io(5)).
+func diskReads(pids []int) (int64, error) { return ioBytes(pids, "read_bytes:") }
 
 // runHot sends on every stream by a schedule fixed in advance, and takes the
 // latency of every request from when it was due until its answer.

@@ -85,12 +85,12 @@ func TestScaleOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func TestParseReadBytes(t *testing.T) {
-	n, err := parseReadBytes("rchar: 1\nread_bytes: 4096\nwrite_bytes: 7\n")
+func TestParseIOBytes(t *testing.T) {
+	n, err := parseIOBytes("rchar: 1\nread_bytes: 4096\nwrite_bytes: 7\n", "read_bytes:")
 	if err != nil || n != 4096 {
 		t.Errorf("%d, %v", n, err)
 	}
-	if _, err := parseReadBytes("rchar: 1\n"); err == nil {
+	if _, err := parseIOBytes("rchar: 1\n", "read_bytes:"); err == nil {
 		t.Error("a file without read_bytes is accepted")
 	}
 }

@@ -60,11 +60,7 @@ func newRawConn(fd int) *rawConn {
 }
 
 // limitWaits makes every call on the socket fail after ioTimeout of silence.
-func (c *rawConn) limitWaits() {
-	tv := unix.NsecToTimeval(int64(ioTimeout))
-	unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
-}
+func (c *rawConn) limitWaits() { c.limitWaitsTo(ioTimeout) }
 
 func sockaddrOf(tcp *net.TCPAddr) (family int, sa unix.Sockaddr) {
 	if ip4 := tcp.IP.To4(); ip4 != nil || tcp.IP == nil {

@@ -105,7 +105,7 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("latency at %d %% of the maximum: use 1 to 100", percent)
 		}
 	}
-	if err := o.Profile.validate(o.BootstrapServer != ""); err != nil {
+	if err := o.Profile.Validate(o.BootstrapServer != "", RowNames()); err != nil {
 		return err
 	}
 	known := RowNames()
@@ -150,7 +150,8 @@ type suite struct {
 	histograms map[string][]NamedHistogram // by row
 	merged     map[string]map[TargetName]*Recorder
 	timelines  Timelines
-	profiles   profileState
+	profiles   *Profiles
+	evener     *Evener
 }
 
 // RunSuite runs the suite and writes its results to the output directory. The
@@ -183,6 +184,8 @@ func RunSuite(ctx context.Context, opts Options) (*Report, error) {
 		Environment:   describeEnvironment(tempDir, opts),
 		Repetitions:   opts.Repetitions,
 	}
+	s.evener = NewEvener(tempDir, s.report.Environment.MemBytes)
+	s.profiles = NewProfiles(opts.Profile, s.report.Environment, tempDir, started)
 	if err := s.makeOutDir(started); err != nil {
 		return nil, err
 	}
@@ -272,7 +275,7 @@ func (s *suite) startTargets(ctx context.Context) error {
 	if err := s.addTarget(ctx, broker); err != nil {
 		return err
 	}
-	if err := s.startProfiler(broker); err != nil {
+	if err := s.profiles.attach(broker); err != nil {
 		return err
 	}
 	a := s.admins[TargetBroker]
@@ -281,13 +284,11 @@ func (s *suite) startTargets(ctx context.Context) error {
 	}
 	info := BrokerInfo{Address: broker.addr, Command: broker.command,
 		Ack: a.ackMeaning(s.opts.Client.Acks), ReadyMs: float64(broker.readyAfter.Microseconds()) / 1e3}
-	if broker.pid != 0 {
-		if memory, err := processMemory(broker.pid); err == nil {
-			info.IdleRSSBytes = memory.RSS
-		}
+	if memory, err := broker.memory(); err == nil {
+		info.IdleRSSBytes = memory.RSS
 	}
 	if broker.child == nil {
-		info.VersionGuess = a.brokerVersion
+		info.VersionGuess, info.Make = a.brokerVersion, a.brokerMake
 	}
 	s.report.Broker = info
 	for _, raw := range []struct {
@@ -313,6 +314,7 @@ func (s *suite) startTargets(ctx context.Context) error {
 
 func (s *suite) addTarget(ctx context.Context, t *target) error {
 	s.targets[t.name] = t
+	t.evener = s.evener
 	if t.child != nil {
 		go s.watch(ctx, t)
 	}
@@ -402,11 +404,6 @@ func stepLabel(row string, name TargetName, rep, reps int) string {
 // that returns must find a processor free or pay for a handover.
 const generatorProcs = 8
 
-// evenOut gives the next run the memory conditions of the others.
-func (s *suite) evenOut(ctx context.Context, runBytes int64) error {
-	return evenOutMemory(ctx, s.tempDir, evenOutBytes(runBytes, s.report.Environment.MemBytes))
-}
-
 // saturateAll runs the saturate rows.
 func (s *suite) saturateAll(ctx context.Context) error {
 	if len(s.saturate) == 0 {
@@ -431,9 +428,6 @@ func (s *suite) saturateRepetition(ctx context.Context, row SaturateRow, rep, in
 	for _, name := range targetsOf(s.targets, rep, index, row.Kind != FetchStream) {
 		batch := BuildBatch(row.ValueBytes, row.BatchBytes, row.MaxRecords, time.Now().UnixMilli())
 		requests := row.requests(s.opts.Scale, batch)
-		if err := s.evenOut(ctx, row.writtenBytes(s.opts.Scale, batch)); err != nil {
-			return err
-		}
 		var left atomic.Int64
 		left.Store(requests)
 		r := &saturateRun{row: row, target: s.targets[name], admin: s.admins[name],
@@ -441,7 +435,7 @@ func (s *suite) saturateRepetition(ctx context.Context, row SaturateRow, rep, in
 		done := s.progress.Step(stepLabel(row.Name, name, rep, s.opts.Repetitions), func() float64 {
 			return 1 - float64(left.Load())/float64(requests)
 		})
-		s.profileRow(r.target, row.Name)
+		s.profiles.next(r.target, row.Name)
 		run, recorder, err := r.measure(ctx, requests, name != TargetNull)
 		done()
 		if err != nil {
@@ -470,9 +464,6 @@ func (s *suite) clientTargets(row ClientRow, rep int) []TargetName {
 
 func (s *suite) clientRepetition(ctx context.Context, row ClientRow, config ClientConfig, rep int) error {
 	for _, name := range s.clientTargets(row, rep) {
-		if err := s.evenOut(ctx, row.writtenBytes(config)); err != nil {
-			return err
-		}
 		var records atomic.Int64
 		r := &clientRun{row: row, config: config, target: s.targets[name], admin: s.admins[name],
 			topic: s.nextTopic(row.Name), done: &records}
@@ -480,7 +471,7 @@ func (s *suite) clientRepetition(ctx context.Context, row ClientRow, config Clie
 		done := s.progress.Step(stepLabel(row.Name, name, rep, s.opts.Repetitions), func() float64 {
 			return float64(records.Load()) / float64(total)
 		})
-		s.profileRow(r.target, row.Name)
+		s.profiles.next(r.target, row.Name)
 		run, recorders, err := r.measure(ctx)
 		done()
 		if err != nil {
@@ -528,7 +519,10 @@ func (s *suite) keep(row *Row, run Run, recorders runRecorders) {
 	run.AckLatency = file(row.Name+ackSuffix, recorders.ack)
 	s.timelines.Runs = append(s.timelines.Runs, TimelineOf(row.Name, run, recorders.latency, recorders.ack))
 	row.Runs = append(row.Runs, run)
-	s.noteProfiled(row, run)
+	if run.Target == TargetBroker {
+		s.profiles.Note(ProfileRun{Workload: row.Name, Title: row.Title, BrokerCommand: s.report.Broker.Command,
+			Ack: row.Ack, Config: row.Config}, run)
+	}
 }
 
 // latencyAtShares adds open-loop rows at shares of the rate that the client
@@ -572,8 +566,10 @@ func (s *suite) latencyAtShares(ctx context.Context) error {
 // write keeps the report, the table, the benchstat lines and the histograms.
 func (s *suite) write() error {
 	dir := s.report.OutDir
+	var profilesErr error
+	s.report.Profiles, profilesErr = s.profiles.Write()
 	err := errors.Join(
-		s.writeProfiles(),
+		profilesErr,
 		writeFile(filepath.Join(dir, "result.json"), s.report.WriteJSON),
 		writeFile(filepath.Join(dir, "benchstat.txt"), s.report.WriteBenchstat),
 		writeFile(filepath.Join(dir, "table.txt"), s.report.WriteTable),

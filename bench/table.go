@@ -64,7 +64,13 @@ func (r *Report) WriteTable(w io.Writer) error {
 	r.writeSaturate(&b)
 	r.writeClient(&b)
 	r.writeLatency(&b)
-	fmt.Fprintf(&b, "\n%.0f s; results, histograms and logs are in %s\n", r.Seconds, r.OutDir)
+	b.WriteString("\n")
+	for i := range r.Rows {
+		for _, note := range r.Rows[i].uneven() {
+			b.WriteString("note: " + note + "\n")
+		}
+	}
+	fmt.Fprintf(&b, "%.0f s; results, histograms and logs are in %s\n", r.Seconds, r.OutDir)
 	for _, dir := range r.Profiles {
 		fmt.Fprintf(&b, "profiles and flame graphs: %s\n", dir)
 	}
@@ -79,6 +85,9 @@ func (r *Report) writeHeading(b *strings.Builder) {
 	fmt.Fprintf(b, "broker %s", r.Broker.Address)
 	if r.Broker.VersionGuess != "" {
 		fmt.Fprintf(b, " (offers the APIs of Kafka %s)", r.Broker.VersionGuess)
+	}
+	if r.Broker.Make != "" {
+		fmt.Fprintf(b, " (%s)", r.Broker.Make)
 	}
 	if r.Broker.ReadyMs > 0 {
 		fmt.Fprintf(b, " · ready in %.0f ms", r.Broker.ReadyMs)

@@ -29,34 +29,47 @@ const (
 type target struct {
 	name TargetName
 	addr string // bootstrap, host:port
-	// pid is 0 when the server is not a known process of this machine; CPU and
-	// memory are then not measured.
-	pid int
-	// dataDir is where a child keeps its logs, "" if unknown.
-	dataDir string
+	// pids are its processes on this machine: one, those of a cluster, or none
+	// that is known; CPU time and memory are their sums, or not measured.
+	pids []int
+	// dataDirs are where they keep their logs, none if unknown.
+	dataDirs []string
 	// command is how a child was started.
 	command []string
 	// readyAfter is the time from exec to the first accepted connection.
 	readyAfter time.Duration
 	started    time.Time // when it was executed
 	child      *child
-	// adminURL is the broker's HTTP server for profiles, "" if unknown.
-	adminURL string
-	// profiler takes profiles of the measured parts; nil takes none.
-	profiler *profiler
+	// cluster is set where the server is a cluster that was started here.
+	cluster *Cluster
+	// adminURLs are the brokers' HTTP servers for profiles, none if unknown.
+	adminURLs []string
+	// profilers take profiles of the measured parts, one a process.
+	profilers []*profiler
+	// evener gives every run the same memory; nil does nothing.
+	evener *Evener
 }
 
 // stop ends a child and removes its data; an outside broker is left alone.
 func (t *target) stop() error {
+	if t.cluster != nil {
+		return t.cluster.Stop()
+	}
 	if t.child == nil {
 		return nil
 	}
 	err := t.child.stop()
-	if t.dataDir != "" {
-		err = errors.Join(err, os.RemoveAll(t.dataDir))
+	for _, dir := range t.dataDirs {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return err
 }
+
+// cpu is the CPU time of all the server's processes.
+func (t *target) cpu() (CPUTime, error) { return processesCPU(t.pids) }
+
+// memory is the resident memory of all the server's processes.
+func (t *target) memory() (memoryUse, error) { return processesMemory(t.pids) }
 
 const (
 	readyTimeout = 60 * time.Second
@@ -72,26 +85,39 @@ func startTarget(ctx context.Context, name TargetName, exe string, args []string
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the %s: %w", name, err)
 	}
-	t := &target{name: name, addr: addr, pid: c.cmd.Process.Pid, dataDir: dataDir,
+	t := &target{name: name, addr: addr, pids: []int{c.cmd.Process.Pid},
 		command: append([]string{filepath.Base(exe)}, args...), started: started, child: c}
+	if dataDir != "" {
+		t.dataDirs = []string{dataDir}
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	ready, err := c.awaitPort(ctx, addr)
+	if err != nil {
+		c.stop()
+		return nil, fmt.Errorf("the %s %w", name, err)
+	}
+	t.readyAfter = ready.Sub(started)
+	return t, nil
+}
+
+// awaitPort returns the time at which the child accepted a connection. Its
+// errors go on after the child's name.
+func (c *child) awaitPort(ctx context.Context, addr string) (time.Time, error) {
 	poll := time.NewTicker(readyPoll)
 	defer poll.Stop()
 	for {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
-			t.readyAfter = time.Since(started)
-			return t, nil
+			return time.Now(), nil
 		}
 		select {
 		case <-poll.C:
 		case <-c.exited:
-			return nil, fmt.Errorf("the %s ended before it was ready (%v); its output ends with:\n%s", name, c.err, c.tail())
+			return time.Time{}, fmt.Errorf("ended before it was ready (%v); its output ends with:\n%s", c.err, c.tail())
 		case <-ctx.Done():
-			c.stop()
-			return nil, fmt.Errorf("the %s did not listen on %s within %s; its output ends with:\n%s", name, addr, readyTimeout, c.tail())
+			return time.Time{}, fmt.Errorf("did not listen on %s in time; its output ends with:\n%s", addr, c.tail())
 		}
 	}
 }
@@ -105,12 +131,23 @@ type child struct {
 }
 
 func startChild(exe string, args []string, logPath string) (*child, error) {
-	log, err := os.Create(logPath)
+	return startArgv(Argv{exe, append([]string{exe}, args...)}, logPath, false)
+}
+
+// startArgv starts a child whose output goes to a file, anew or behind what is
+// there.
+func startArgv(argv Argv, logPath string, keep bool) (*child, error) {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	if keep {
+		flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	}
+	log, err := os.OpenFile(logPath, flags, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, args...)
+	cmd := exec.Command(argv.Exe)
+	cmd.Args = argv.Args
 	cmd.Stdout, cmd.Stderr = log, log
 	// Its own process group: an interrupt at the terminal reaches this process
 	// only, which then stops the child in order.
@@ -201,7 +238,7 @@ func startBroker(ctx context.Context, exe string, overrides []string, tempDir, l
 	if err != nil {
 		return nil, err
 	}
-	t.adminURL = "http://" + adminAddr
+	t.adminURLs = []string{"http://" + adminAddr}
 	return t, nil
 }
 
@@ -228,15 +265,17 @@ func startRaw(ctx context.Context, name TargetName, exe, tempDir, logPath string
 // outsideTarget is a broker that runs already. pid is 0 unless it is on this
 // machine and the user named it.
 func outsideTarget(bootstrap string, pid int) (*target, error) {
+	var pids []int
 	if pid != 0 {
 		if _, err := processCPU(pid); err != nil {
 			return nil, err
 		}
+		pids = []int{pid}
 	}
 	if _, port, err := net.SplitHostPort(strings.Split(bootstrap, ",")[0]); err != nil || !isPort(port) {
 		return nil, fmt.Errorf("--bootstrap-server %q is not host:port", bootstrap)
 	}
-	return &target{name: TargetBroker, addr: bootstrap, pid: pid}, nil
+	return &target{name: TargetBroker, addr: bootstrap, pids: pids}, nil
 }
 
 func isPort(s string) bool {

@@ -2,12 +2,12 @@ package cli
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"freshet/bench/compare"
+	"freshet/bench/kafkadist"
 )
 
 // compareFlags are the flags of `bench compare` that need translation.
@@ -20,6 +20,8 @@ type compareFlags struct {
 	acks            string
 	heap            string
 	brokerOverrides []string
+	cluster         int
+	prof            profileFlags
 	quick, quiet    bool
 }
 
@@ -31,24 +33,31 @@ func newBenchCompareCommand() *cobra.Command {
 		Short: "Compare brokers side by side: this one, Apache Kafka, any other",
 		Long: `Compare brokers side by side.
 
-With no flags it starts a broker of this binary and Apache Kafka ` + compare.KafkaVersion + `, which
+With no flags it starts a broker of this binary and Apache Kafka ` + kafkadist.Version + `, which
 Maven fetches once, on the same file system with the same durability settings,
 drives both with the same generators in changing order, and prints medians with
 confidence intervals and how likely a difference is chance. It takes less than
 ten minutes on two cores, with --quick less than three.
 
---brokers takes any brokers: freshet and kafka are started, name=path starts
-another freshet binary, name=host:port is a broker that runs already. The first
+--brokers takes any brokers: freshet and kafka are started, under other names as
+name=freshet and name=kafka, name=path starts another freshet binary, name=host:port is a broker that runs already. The first
 is compared with each other one. What an acknowledgement means is read from
 each broker's own settings; brokers that do not promise the same are refused,
 unless --force is given.
 
 --client java drives the brokers with Kafka's own kafka-producer-perf-test,
-kafka-consumer-perf-test and kafka-e2e-latency.`,
+kafka-consumer-perf-test and kafka-e2e-latency.
+
+--cluster 3 compares clusters of three brokers on this machine: three replicas
+with acks=1 and acks=all, CPU time of all brokers together, one record at a
+time, and what kill -9 of a leader and a controlled shutdown mean to producers.
+It takes less than fifteen minutes, with --quick less than six.`,
 		Example: `  freshet bench compare
   freshet bench compare --quick
   freshet bench compare --client java
   freshet bench compare --fsync
+  freshet bench compare --cluster 3
+  freshet bench compare --cluster 3 --kills 50
   freshet bench compare --brokers freshet,old=./freshet-old --row produce-64k --repetitions 10
   freshet bench compare --brokers a=127.0.0.1:9092,b=127.0.0.1:9192 --broker-pids a=4711,b=4712`,
 		Args: cobra.NoArgs,
@@ -65,6 +74,9 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.clients, "client", []string{string(compare.ClientFreshet)}, "what drives them: freshet, java (Kafka's own tools), or both")
 	flags.BoolVar(&f.quick, "quick", false, "fewer rows and four repetitions, in less than three minutes")
 	flags.StringSliceVar(&o.Rows, "row", nil, "rows to run, by name (freshet bench list and its ack-…mb and java-… rows)")
+	flags.IntVar(&f.cluster, "cluster", 1, "compare clusters of so many brokers each, 3 or more")
+	flags.IntVar(&o.Kills, "kills", 10, "how often a broker of each cluster is killed while it is written to; only with --cluster")
+	flags.IntVar(&o.Stops, "stops", 4, "how often one is stopped cleanly; only with --cluster")
 	flags.IntVar(&o.Repetitions, "repetitions", o.Repetitions, "how often each row is measured; 6 are needed for 95 % confidence")
 	flags.IntVar(&o.Warmup, "warmup", o.Warmup, "passes over all rows that are thrown away first")
 	flags.Float64Var(&o.WarmupScale, "warmup-scale", o.WarmupScale, "what each broker does before that: at 1, a gigabyte produced and two fetched")
@@ -85,14 +97,21 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&o.TimeLimit, "time-limit", o.TimeLimit, "start no further repetition that would not end within this time")
 	flags.StringVar(&o.TempDir, "temp-dir", "", "where the data directories are made; default the system's temporary directory")
 	flags.StringVar(&o.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-compare")
+	f.prof.registerFor(cmd, false)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	f.out.register(cmd)
 }
 
-// applyQuick shrinks the comparison and keeps what was asked for by flag.
-func (f *compareFlags) applyQuick(cmd *cobra.Command) {
+// applySize makes the comparison one of clusters, or a quick one, and keeps what
+// was asked for by flag.
+func (f *compareFlags) applySize(cmd *cobra.Command) {
 	asked := f.opts
-	f.opts.Quick()
+	if f.cluster != 1 {
+		f.opts.ClusterOf(f.cluster)
+	}
+	if f.quick {
+		f.opts.Quick()
+	}
 	for name, restore := range map[string]func(){
 		"repetitions":  func() { f.opts.Repetitions = asked.Repetitions },
 		"starts":       func() { f.opts.Starts = asked.Starts },
@@ -100,6 +119,9 @@ func (f *compareFlags) applyQuick(cmd *cobra.Command) {
 		"rate-mb":      func() { f.opts.RatesMB = asked.RatesMB },
 		"records":      func() { f.opts.Client.Records = asked.Client.Records },
 		"java-records": func() { f.opts.JavaRecords = asked.JavaRecords },
+		"warmup-scale": func() { f.opts.WarmupScale = asked.WarmupScale },
+		"kills":        func() { f.opts.Kills = asked.Kills },
+		"stops":        func() { f.opts.Stops = asked.Stops },
 		"time-limit":   func() { f.opts.TimeLimit = asked.TimeLimit },
 	} {
 		if cmd.Flags().Changed(name) {
@@ -109,11 +131,9 @@ func (f *compareFlags) applyQuick(cmd *cobra.Command) {
 }
 
 func (f *compareFlags) run(cmd *cobra.Command) error {
-	if f.quick {
-		f.applyQuick(cmd)
-	}
+	f.applySize(cmd)
 	o := &f.opts
-	if err := f.translate(); err != nil {
+	if err := f.translate(cmd); err != nil {
 		return err
 	}
 	if f.out.format != "table" && f.out.format != "json" {
@@ -137,17 +157,29 @@ func (f *compareFlags) run(cmd *cobra.Command) error {
 }
 
 // translate reads the flags that are not options as they stand.
-func (f *compareFlags) translate() error {
+func (f *compareFlags) translate(cmd *cobra.Command) error {
 	o := &f.opts
 	var err error
+	if o.Profile, err = f.prof.options(); err != nil {
+		return err
+	}
+	if f.cluster != 1 {
+		for _, name := range []string{"acks", "replication-factor"} {
+			if cmd.Flags().Changed(name) {
+				return failf("--%s has no place beside --cluster, which measures acks=1 and acks=all with a replica on every broker", name)
+			}
+		}
+	}
 	if o.Brokers, err = compare.ParseBrokers(f.brokers); err == nil {
 		err = compare.SetPIDs(o.Brokers, f.pids)
 	}
 	if err != nil {
 		return failf("%v", err)
 	}
-	if o.Client.Acks, err = parseBenchAcks(f.acks); err != nil {
-		return err
+	if f.cluster == 1 {
+		if o.Client.Acks, err = parseBenchAcks(f.acks); err != nil {
+			return err
+		}
 	}
 	o.Clients = nil
 	for _, name := range f.clients {
@@ -167,10 +199,6 @@ func (f *compareFlags) translate() error {
 	if o.Executable, err = os.Executable(); err != nil {
 		return failf("cannot find this binary to start it as a broker: %v", err)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	o.CacheDir = filepath.Join(cache, "freshet", "kafka-"+compare.KafkaVersion)
+	o.CacheDir = kafkadist.CacheDir()
 	return nil
 }

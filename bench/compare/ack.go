@@ -86,7 +86,17 @@ func (p *AckPromise) words() string {
 	if p.FlushMs != unset && p.FlushMs != unknown {
 		words += ", fsynced within " + p.FlushMs + " ms"
 	}
+	if p.Acks == "all" && p.Replication > 1 && p.MinInSync != unknown {
+		words += ", " + p.MinInSync + " at least"
+	}
 	return "acks=" + p.Acks + ": " + words
+}
+
+// leaderOnly is the same promise for acks=1.
+func (p AckPromise) leaderOnly() AckPromise {
+	p.Acks = "1"
+	p.Words = p.words()
+	return p
 }
 
 // differences say in a sentence each where two promises, or what is known of

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"freshet/bench/kafkadist"
 )
 
 // freshetBinary is the built broker: FRESHET_BIN, or bin/freshet.
@@ -39,7 +41,7 @@ func TestAgainstApacheKafka(t *testing.T) {
 	o := Defaults()
 	o.Quick()
 	o.Clients = []Client{ClientFreshet, ClientJava}
-	o.Executable, o.CacheDir = freshetBinary(t), filepath.Join(cache, "freshet", "kafka-"+KafkaVersion)
+	o.Executable, o.CacheDir = freshetBinary(t), filepath.Join(cache, "freshet", "kafka-"+kafkadist.Version)
 	o.TempDir, o.OutDir = t.TempDir(), filepath.Join(t.TempDir(), "out")
 	o.Rows = []string{"produce-64k", "ack-5mb", "producer-1", "end-to-end", "java-producer", "java-consumer", "java-end-to-end"}
 	o.RatesMB, o.OpenLoopSeconds = []int{5}, 0.5
@@ -57,7 +59,7 @@ func TestAgainstApacheKafka(t *testing.T) {
 	if len(report.Rows) != len(o.Rows) || len(report.Unequal) != 0 {
 		t.Errorf("%d rows, unequal: %v", len(report.Rows), report.Unequal)
 	}
-	if b := report.Brokers[1]; !strings.Contains(b.Title, "Apache Kafka "+KafkaVersion) || b.Ack.FlushMessages != unset {
+	if b := report.Brokers[1]; !strings.Contains(b.Title, "Apache Kafka "+kafkadist.Version) || b.Ack.FlushMessages != unset {
 		t.Errorf("the rival is %+v", b)
 	}
 	for _, row := range report.Rows {

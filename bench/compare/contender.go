@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // contender is one broker of the comparison.
@@ -21,11 +22,18 @@ type contender struct {
 	exe     string
 	args    []string
 	process *bench.Process // nil for a broker that runs already
+	// nodes are the brokers of a cluster to start, cluster is it once it runs.
+	nodes   []bench.NodeSpec
+	cluster *bench.Cluster
 	driver  *bench.Driver
 	starts  int // to name the logs
 	promise AckPromise
-	idleRSS int64
+	// adminURL is the HTTP server of a Freshet broker alone.
+	adminURL string
 }
+
+// started reports whether the contender is started here.
+func (c *contender) started() bool { return c.spec.Kind != KindOutside }
 
 // sharedSettings are what every broker that is started here is given, so that
 // none wins by its defaults.
@@ -37,17 +45,24 @@ func (o *Options) sharedSettings() []string {
 		// A deleted topic's memory must be free before the next run starts.
 		"log.segment.delete.delay.ms=0",
 	}
+	return append(append(settings, o.fsyncSettings()...), o.Overrides...)
+}
+
+func (o *Options) fsyncSettings() []string {
 	if o.Fsync {
-		settings = append(settings, "log.flush.interval.messages=1")
+		return []string{"log.flush.interval.messages=1"}
 	}
-	return append(settings, o.Overrides...)
+	return nil
 }
 
 // prepare makes ready what starting the contender needs, and starts nothing.
-func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir string, kafka *kafkaHome) (*contender, error) {
+func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir string, kafka *kafkadist.Home) (*contender, error) {
 	c := &contender{spec: spec, addr: spec.Addr, logDir: logDir}
-	if spec.Kind == KindOutside {
+	if !c.started() {
 		return c, nil
+	}
+	if o.Cluster > 1 {
+		return c, c.prepareCluster(o, tempDir, kafka)
 	}
 	var err error
 	if c.addr, err = bench.FreeAddr(); err != nil {
@@ -64,11 +79,16 @@ func (o *Options) prepare(ctx context.Context, spec BrokerSpec, tempDir, logDir 
 	if spec.Executable != "" {
 		c.exe, c.title = spec.Executable, spec.Executable
 	}
-	c.args = []string{"start"}
+	admin, err := bench.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	c.adminURL, c.args = "http://"+admin, []string{"start"}
 	settings = append([]string{
 		"listeners=PLAINTEXT://" + c.addr,
 		"advertised.listeners=PLAINTEXT://" + c.addr,
 		"log.dirs=" + c.dataDir,
+		"freshet.admin.listener=" + admin,
 	}, settings...)
 	for _, setting := range settings {
 		c.args = append(c.args, "--override", setting)
@@ -88,22 +108,56 @@ func (o *Options) ownTitle() string {
 	return title
 }
 
-func (c *contender) prepareKafka(ctx context.Context, o *Options, settings []string, kafka *kafkaHome) error {
+// prepareCluster writes the configurations of several brokers.
+func (c *contender) prepareCluster(o *Options, tempDir string, kafka *kafkadist.Home) error {
+	settings := append(append(o.Overrides[:len(o.Overrides):len(o.Overrides)], o.fsyncSettings()...), o.BrokerOverrides[c.spec.Name]...)
+	cluster := bench.ClusterOptions{Name: c.spec.Name, Brokers: o.Cluster, Executable: o.Executable, Settings: settings,
+		TempDir: tempDir, LogDir: c.logDir}
+	c.exe, c.title = o.Executable, fmt.Sprintf("%d × %s", o.Cluster, o.ownTitle())
+	if c.spec.Executable != "" {
+		cluster.Executable, c.title = c.spec.Executable, fmt.Sprintf("%d × %s", o.Cluster, c.spec.Executable)
+		c.exe = c.spec.Executable
+	}
+	if c.spec.Kind == KindKafka {
+		cluster.Kafka, cluster.Heap = kafka, o.HeapOpts
+		c.exe, c.title = kafka.Java, fmt.Sprintf("%d × %s", o.Cluster, kafka.Title(o.HeapOpts))
+	}
+	var err error
+	c.nodes, err = cluster.Specs()
+	if err == nil {
+		c.args = c.nodes[0].Start.Args[1:]
+	}
+	return err
+}
+
+func (c *contender) prepareKafka(ctx context.Context, o *Options, settings []string, kafka *kafkadist.Home) error {
 	controller, err := bench.FreeAddr()
 	if err != nil {
 		return err
 	}
 	config := c.dataDir + ".properties"
-	if err := kafka.format(ctx, config, kafkaProperties(c.addr, controller, c.dataDir, settings)); err != nil {
+	properties := kafkadist.AloneProperties(c.addr, controller, c.dataDir, settings)
+	if err := os.WriteFile(config, []byte(strings.Join(properties, "\n")+"\n"), 0o644); err != nil {
+		return fmt.Errorf("cannot write Apache Kafka's configuration: %w", err)
+	}
+	if err := kafka.FormatAlone(ctx, config); err != nil {
 		return err
 	}
-	c.exe, c.args = kafka.java, kafka.command(o.HeapOpts, kafkaMain, config)
-	c.title = fmt.Sprintf("Apache Kafka %s, %s, %s", kafka.version, strings.Join(o.HeapOpts, " "), kafka.javaVersion)
+	c.exe, c.args = kafka.Java, kafka.Command(o.HeapOpts, kafkadist.MainClass, config)
+	c.title = kafka.Title(o.HeapOpts)
 	return nil
 }
 
 // start executes the broker and returns when it accepts connections.
 func (c *contender) start(ctx context.Context) error {
+	if c.nodes != nil {
+		cluster, err := bench.StartCluster(ctx, c.spec.Name, c.nodes)
+		if err != nil {
+			return err
+		}
+		c.cluster, c.addr = cluster, cluster.Bootstrap()
+		return nil
+	}
 	c.starts++
 	log := filepath.Join(c.logDir, fmt.Sprintf("%s-%d.log", c.spec.Name, c.starts))
 	process, err := bench.StartProcess(ctx, bench.ProcessSpec{Name: c.spec.Name, Exe: c.exe, Args: c.args, Addr: c.addr, LogPath: log})
@@ -115,11 +169,21 @@ func (c *contender) start(ctx context.Context) error {
 }
 
 // connect makes the driver of the running broker.
-func (c *contender) connect(ctx context.Context, replication int16) error {
-	e := bench.Endpoint{Addr: c.addr, PID: c.spec.PID, DataDir: c.dataDir}
-	if c.process != nil {
-		e.PID = c.process.PID()
+func (c *contender) connect(ctx context.Context, o *Options, evener *bench.Evener) error {
+	replication := o.ReplicationFactor
+	e := bench.Endpoint{Addr: c.addr}
+	switch {
+	case c.cluster != nil:
+		e = c.cluster.Endpoint()
+	case c.process != nil:
+		e.PIDs, e.DataDirs = []int{c.process.PID()}, []string{c.dataDir}
+	case c.spec.PID != 0:
+		e.PIDs = []int{c.spec.PID}
 	}
+	if c.process != nil && c.adminURL != "" {
+		e.AdminURLs = []string{c.adminURL}
+	}
+	e.Evener, e.TopicConfigs = evener, o.topicConfigs()
 	driver, err := bench.NewDriver(ctx, e, replication)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.spec.Name, err)
@@ -134,6 +198,11 @@ func (c *contender) stop() error {
 		c.driver.Close()
 		c.driver = nil
 	}
+	if c.cluster != nil {
+		cluster := c.cluster
+		c.cluster = nil
+		return cluster.Stop()
+	}
 	if c.process == nil {
 		return nil
 	}
@@ -147,6 +216,16 @@ func (c *contender) stop() error {
 
 // watch cancels everything when the broker ends before its time.
 func (c *contender) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	if cluster := c.cluster; cluster != nil {
+		go func() {
+			select {
+			case err := <-cluster.Died():
+				cancel(err)
+			case <-ctx.Done():
+			}
+		}()
+		return
+	}
 	process := c.process
 	if process == nil {
 		return

@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // javaTool is one of Kafka's performance tools.
@@ -103,7 +105,7 @@ var javaHeap = []string{"-Xmx512M"}
 // memory are those during the whole life of the tool, its own warm-up and
 // connecting included, and are set against all that it moved; the rate and the
 // latencies are the tool's own.
-func runJava(ctx context.Context, kafka *kafkaHome, d *bench.Driver, addr string, row javaRow, topic string) (bench.RowRun, error) {
+func runJava(ctx context.Context, kafka *kafkadist.Home, d *bench.Driver, addr string, row javaRow, topic string) (bench.RowRun, error) {
 	if err := d.CreateTopic(ctx, topic, row.partitions); err != nil {
 		return bench.RowRun{}, err
 	}
@@ -111,16 +113,16 @@ func runJava(ctx context.Context, kafka *kafkaHome, d *bench.Driver, addr string
 	return result, errors.Join(err, d.DeleteTopic(context.WithoutCancel(ctx), topic))
 }
 
-func runJavaOn(ctx context.Context, kafka *kafkaHome, d *bench.Driver, addr string, row javaRow, topic string) (bench.RowRun, error) {
+func runJavaOn(ctx context.Context, kafka *kafkadist.Home, d *bench.Driver, addr string, row javaRow, topic string) (bench.RowRun, error) {
 	if row.tool == javaConsumer {
 		if _, err := d.Fill(ctx, topic, row.partitions, row.records, row.valueBytes); err != nil {
 			return bench.RowRun{}, err
 		}
 	}
-	argv := kafka.command(javaHeap, string(row.tool), row.args(addr, topic)...)
+	argv := kafka.Command(javaHeap, string(row.tool), row.args(addr, topic)...)
 	var out []byte
-	run, err := d.Observe(func() (err error) {
-		out, err = exec.CommandContext(ctx, kafka.java, argv...).CombinedOutput()
+	run, err := d.Observe(ctx, row.writtenBytes(), func() (err error) {
+		out, err = exec.CommandContext(ctx, kafka.Java, argv...).CombinedOutput()
 		return err
 	})
 	if err != nil {
@@ -178,4 +180,9 @@ func topicSize(ctx context.Context, d *bench.Driver, topic string) (bytes, recor
 		bytes = slices.Max(sizes)
 	}
 	return bytes, records, nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // Client names what drives the brokers.
@@ -51,6 +52,14 @@ type Options struct {
 	OpenLoopSeconds   float64
 	Client            bench.ClientConfig
 	ReplicationFactor int16
+	// Cluster is the number of brokers of each contender that is started; above
+	// 1 the rows are those of replication, with as many replicas.
+	Cluster int
+	// Kills and Stops are how often a broker of each cluster ends by SIGKILL and
+	// by SIGTERM while it is written to.
+	Kills, Stops int
+	// Profile says which profiles of the contenders are kept.
+	Profile bench.ProfileOptions
 	// JavaRecords is how many records the Java producer sends and the consumer
 	// reads, JavaMessages the length of EndToEndLatency.
 	JavaRecords, JavaMessages int64
@@ -105,9 +114,31 @@ func Defaults() Options {
 		JavaRecords:     1_000_000, JavaMessages: 2_000,
 		ReplicationFactor: 1,
 		TimeLimit:         9*time.Minute + 30*time.Second,
-		HeapOpts:          []string{"-Xmx1G", "-Xms1G"},
+		Cluster:           1,
+		HeapOpts:          kafkadist.DefaultHeap,
 		idleTime:          500 * time.Millisecond,
 	}
+}
+
+// ClusterOf makes the comparison one of clusters of so many brokers: as many
+// replicas, acks=all, and of Freshet and Apache Kafka less than fifteen minutes
+// on two cores.
+func (o *Options) ClusterOf(brokers int) {
+	o.Cluster, o.ReplicationFactor = brokers, int16(brokers)
+	o.Client.Acks = -1
+	o.Repetitions, o.Starts = 5, 0
+	o.Scale = 0.4
+	o.Kills, o.Stops = 10, 4
+	o.TimeLimit = 10 * time.Minute
+}
+
+// topicConfigs are settings of every topic of a comparison of clusters: what is
+// acknowledged survives the loss of a broker, and is taken without one.
+func (o *Options) topicConfigs() map[string]string {
+	if o.Cluster < 2 {
+		return nil
+	}
+	return map[string]string{"min.insync.replicas": "2"}
 }
 
 // quickRows are the rows of a quick comparison.
@@ -120,11 +151,20 @@ func (o *Options) Quick() {
 	o.quick = true
 	o.Repetitions, o.Starts = 4, 4
 	o.Scale = 0.25
+	if o.Cluster > 1 {
+		o.Starts, o.Scale, o.WarmupScale = 0, 0.2, 0.5
+		o.Kills, o.Stops = 4, 2
+	}
 	o.RatesMB = []int{50}
 	o.Client.Records = 300_000
 	o.JavaRecords, o.JavaMessages = 500_000, 1_000
 	o.TimeLimit = 2*time.Minute + 50*time.Second
 }
+
+const (
+	maxCluster   = 9
+	maxFailovers = 500
+)
 
 // Validate names the first option that makes no sense.
 func (o *Options) Validate() error {
@@ -141,6 +181,14 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("acks %d: a comparison of acknowledgements needs 1 or all", o.Client.Acks)
 	case o.Client.Records < 1 || o.JavaRecords < 1 || o.JavaMessages < 1 || o.Client.EndToEndMessages < 1:
 		return errors.New("the numbers of records must be at least 1")
+	case o.Cluster != 1 && (o.Cluster < 3 || o.Cluster > maxCluster):
+		return fmt.Errorf("a cluster of %d brokers: use 3 to %d", o.Cluster, maxCluster)
+	case o.Cluster > 1 && slices.Contains(o.Clients, ClientJava):
+		return errors.New("the Java tools are compared on single brokers only: leave --client java or --cluster out")
+	case o.Cluster > 1 && slices.ContainsFunc(o.Brokers, func(b BrokerSpec) bool { return b.Kind == KindOutside }):
+		return errors.New("--cluster compares clusters that are started here; brokers that run already are compared without it")
+	case o.Kills < 0 || o.Stops < 0 || o.Kills+o.Stops > maxFailovers:
+		return fmt.Errorf("%d kills and %d stops: use %d together at most", o.Kills, o.Stops, maxFailovers)
 	case o.TimeLimit <= 0:
 		return errors.New("the time limit must be above 0")
 	}
@@ -206,8 +254,9 @@ type BrokerSpec struct {
 //	freshet,old=./freshet-old
 //	redpanda=127.0.0.1:9092,127.0.0.1:9093,kafka=127.0.0.1:9192
 //
-// A bare freshet or kafka is started here; name=path starts another freshet
-// binary (the path has a slash); name=host:port drives what runs there, and
+// A bare freshet or kafka is started here, name=freshet or name=kafka under
+// another name (--broker-override gives each its own settings); name=path starts
+// another freshet binary (the path has a slash); name=host:port drives what runs there, and
 // host:port without a name adds an address to the broker before it.
 func ParseBrokers(list string) ([]BrokerSpec, error) {
 	var specs []BrokerSpec
@@ -226,6 +275,8 @@ func ParseBrokers(list string) ([]BrokerSpec, error) {
 			specs[len(specs)-1].Addr += "," + word
 		case !isName(name):
 			return nil, fmt.Errorf("--brokers: %q cannot be a name: use letters, digits, dots and hyphens", name)
+		case where == string(KindFreshet) || where == string(KindKafka):
+			specs = append(specs, BrokerSpec{Name: name, Kind: BrokerKind(where)})
 		case strings.Contains(where, "/"):
 			specs = append(specs, BrokerSpec{Name: name, Kind: KindFreshet, Executable: where})
 		case isHostPort(where):

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"freshet/bench/kafkadist"
 )
 
 func TestParseBrokers(t *testing.T) {
@@ -99,7 +101,7 @@ func TestSharedSettingsComeLast(t *testing.T) {
 	o := Defaults()
 	o.Fsync = true
 	o.Overrides = []string{"num.io.threads=2"}
-	got := kafkaProperties("a:1", "a:2", "dir", o.sharedSettings())
+	got := kafkadist.AloneProperties("a:1", "a:2", "dir", o.sharedSettings())
 	text := strings.Join(got, "\n")
 	for _, want := range []string{"log.flush.interval.messages=1", "log.dirs=dir", "listeners=PLAINTEXT://a:1,CONTROLLER://a:2", "num.io.threads=2"} {
 		if !strings.Contains(text, want) {

@@ -23,8 +23,10 @@ type planned struct {
 	kind        rowKind
 	saturate    bench.SaturateRow
 	client      bench.ClientRow
-	openLoop    bench.OpenLoopRow
-	java        javaRow
+	// acks are the row's own, 0 for those of the client's options.
+	acks     int16
+	openLoop bench.OpenLoopRow
+	java     javaRow
 }
 
 // comparedClientRows are bench's client rows that a comparison runs unless
@@ -36,6 +38,9 @@ const openLoopBatchBytes = 16 << 10
 
 // allRows are the rows that the clients offer.
 func (o *Options) allRows() []planned {
+	if o.Cluster > 1 {
+		return clusterRows()
+	}
 	var rows []planned
 	if slices.Contains(o.Clients, ClientFreshet) {
 		for _, row := range bench.SaturateRows() {
@@ -82,6 +87,8 @@ func (o *Options) plan() []planned {
 		switch {
 		case len(o.Rows) > 0:
 			return !slices.Contains(o.Rows, row.name)
+		case o.Cluster > 1:
+			return false
 		case o.quick:
 			return !slices.Contains(quickRows, row.name) && row.kind != rowOpenLoop
 		}

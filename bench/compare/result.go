@@ -27,6 +27,8 @@ type Report struct {
 	// Repetitions were measured, Warmup passes before them thrown away.
 	Repetitions int `json:"repetitions"`
 	Warmup      int `json:"warmup"`
+	// Cluster is the number of brokers of each contender, 0 for one.
+	Cluster int `json:"cluster,omitempty"`
 	// Unequal names what was compared although it is not equal (--force).
 	Unequal []string `json:"unequal,omitempty"`
 	// Notes are what a reader of the figures must know besides.
@@ -35,7 +37,13 @@ type Report struct {
 	// Process holds the figures of the processes themselves: start_port_ms,
 	// start_ack_ms, idle_rss_bytes, idle_cpu_percent.
 	Process []Metric `json:"process"`
-	OutDir  string   `json:"out_dir"`
+	// Failovers are the brokers that were ended in each cluster, by its name.
+	Failovers map[string][]bench.Failover `json:"failovers,omitempty"`
+	// Checks hold the first cluster against the project's targets.
+	Checks []bench.ScaleCheck `json:"checks,omitempty"`
+	// Profiles are the directories of the profiles kept.
+	Profiles []string `json:"profiles,omitempty"`
+	OutDir   string   `json:"out_dir"`
 }
 
 // Broker describes one contender.
@@ -60,6 +68,8 @@ type Row struct {
 	Kind   string      `json:"kind"`
 	Config any         `json:"config"`
 	Runs   []BrokerRun `json:"runs"`
+	// Acks is what the row asked for, "1" or "all".
+	Acks string `json:"acks,omitempty"`
 	// Metrics are the figures that any run of the row has.
 	Metrics []Metric `json:"metrics"`
 	// Latency and AckLatency are of the merged histograms of all repetitions, by
@@ -85,6 +95,16 @@ type Metric struct {
 	Brokers map[string]*Estimate `json:"brokers"`
 	// Ratios compare the first broker with each other one.
 	Ratios []Ratio `json:"ratios,omitempty"`
+}
+
+// command is how a broker was started, nil if it was not.
+func (r *Report) command(broker string) []string {
+	for _, b := range r.Brokers {
+		if b.Name == broker {
+			return b.Command
+		}
+	}
+	return nil
 }
 
 // newMetric gathers values by broker; nil when none has any.

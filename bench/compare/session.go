@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // session is one comparison: its contenders, its rows and what they gave.
@@ -22,7 +24,7 @@ type session struct {
 	opts       Options
 	tempDir    string
 	report     *Report
-	kafka      *kafkaHome // nil when neither a contender nor a client needs it
+	kafka      *kafkadist.Home // nil when neither a contender nor a client needs it
 	contenders []*contender
 	rows       []planned
 	progress   *bench.Progress
@@ -30,6 +32,9 @@ type session struct {
 	// histograms are all repetitions' by row; the key of acknowledgements ends
 	// in ackSuffix.
 	histograms map[string][]taggedHistogram
+	timelines  bench.Timelines
+	profiles   *bench.Profiles
+	evener     *bench.Evener
 	process    map[string]map[string][]float64 // metric, broker
 }
 
@@ -60,6 +65,12 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		process:    make(map[string]map[string][]float64)}
 	s.report = &Report{SchemaVersion: SchemaVersion, Started: started.UTC(), Clients: opts.Clients, Warmup: opts.Warmup,
 		Environment: bench.DescribeEnvironment(tempDir, opts.Version, opts.Commit, opts.Command)}
+	if opts.Cluster > 1 {
+		s.report.Cluster = opts.Cluster
+	}
+	s.timelines.SchemaVersion = bench.SchemaVersion
+	s.evener = bench.NewEvener(tempDir, s.report.Environment.MemBytes)
+	s.profiles = bench.NewProfiles(opts.Profile, s.report.Environment, tempDir, started)
 	if err := s.makeOutDir(started); err != nil {
 		return nil, err
 	}
@@ -115,6 +126,9 @@ func (s *session) runAll(ctx context.Context, cancel context.CancelCauseFunc, st
 	if err := s.repeat(ctx, started); err != nil {
 		return err
 	}
+	if err := s.failOver(ctx); err != nil {
+		return err
+	}
 	s.summarize()
 	return nil
 }
@@ -122,7 +136,11 @@ func (s *session) runAll(ctx context.Context, cancel context.CancelCauseFunc, st
 // countSteps is the length of the progress display.
 func (s *session) countSteps() int {
 	passes := s.opts.Warmup + s.opts.Repetitions
-	return 2 + s.opts.Starts + len(s.opts.Brokers) + passes*len(s.rows)*len(s.opts.Brokers)
+	failovers := 0
+	if s.opts.Cluster > 1 {
+		failovers = s.opts.Kills + s.opts.Stops
+	}
+	return 3 + s.opts.Starts + (1+failovers+passes*len(s.rows))*len(s.opts.Brokers)
 }
 
 // prepare fetches what is needed and formats the data directories.
@@ -132,7 +150,7 @@ func (s *session) prepare(ctx context.Context) error {
 		slices.ContainsFunc(s.opts.Brokers, func(b BrokerSpec) bool { return b.Kind == KindKafka })
 	if needsKafka {
 		var err error
-		if s.kafka, err = findKafka(ctx, s.opts.KafkaHome, s.opts.CacheDir); err != nil {
+		if s.kafka, err = kafkadist.Find(ctx, s.opts.KafkaHome, s.opts.CacheDir); err != nil {
 			return err
 		}
 	}
@@ -148,15 +166,30 @@ func (s *session) prepare(ctx context.Context) error {
 
 // startAll starts every contender and connects to it.
 func (s *session) startAll(ctx context.Context) error {
+	defer s.progress.Step("starting", nil)()
 	for _, c := range s.contenders {
-		if c.exe != "" {
+		if c.started() {
 			if err := c.start(ctx); err != nil {
 				return err
 			}
 		}
-		if err := c.connect(ctx, s.opts.ReplicationFactor); err != nil {
+		if err := s.connect(ctx, c); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// connect makes a contender's driver, which takes profiles where it can.
+func (s *session) connect(ctx context.Context, c *contender) error {
+	if err := c.connect(ctx, &s.opts, s.evener); err != nil {
+		return err
+	}
+	if !c.started() {
+		return nil
+	}
+	if err := s.profiles.Attach(c.driver); err != nil {
+		return fmt.Errorf("%s: %w", c.spec.Name, err)
 	}
 	return nil
 }
@@ -171,7 +204,7 @@ func (s *session) describe(ctx context.Context) error {
 		}
 		c.promise = readPromise(ctx, c.driver.Kadm(), topic, s.opts.Client.Acks, s.opts.ReplicationFactor)
 		if c.exe == "" {
-			c.title = fmt.Sprintf("at %s, with the APIs of Kafka %s", c.addr, c.driver.VersionGuess())
+			c.title = fmt.Sprintf("%s at %s", c.driver.Make(), c.addr)
 		}
 		b := Broker{Name: c.spec.Name, Kind: c.spec.Kind, Title: c.title, Address: c.addr,
 			VersionGuess: c.driver.VersionGuess(), Ack: c.promise}
@@ -246,7 +279,7 @@ func (s *session) timeStarts(ctx context.Context) error {
 			}
 			s.addProcess("start_port_ms", c, times.portMs)
 			s.addProcess("start_ack_ms", c, times.ackMs)
-			if err := c.connect(ctx, s.opts.ReplicationFactor); err != nil {
+			if err := s.connect(ctx, c); err != nil {
 				return err
 			}
 			s.addProcess("idle_rss_bytes", c, positive(float64(c.driver.ResidentBytes())))
@@ -280,7 +313,7 @@ func (s *session) measureIdle(ctx context.Context) error {
 		var sampling sync.WaitGroup
 		for i, c := range s.contenders {
 			sampling.Go(func() {
-				runs[i], errs[i] = c.driver.Observe(func() error {
+				runs[i], errs[i] = c.driver.Observe(ctx, 0, func() error {
 					select {
 					case <-time.After(s.opts.idleTime):
 						return nil
@@ -309,6 +342,13 @@ func (s *session) measureIdle(ctx context.Context) error {
 func (s *session) warmUp(ctx context.Context) error {
 	for _, c := range s.contenders {
 		done := s.progress.Step(c.spec.Name+" warms up", nil)
+		if c.cluster != nil {
+			if err := s.warmUpCluster(ctx, c); err != nil {
+				return err
+			}
+			done()
+			continue
+		}
 		for _, row := range bench.SaturateRows() {
 			scale := s.opts.WarmupScale
 			switch row.Name {
@@ -363,9 +403,6 @@ func (s *session) runRow(ctx context.Context, row planned, index, rep int) error
 	turn := rep + s.opts.Warmup
 	for position, i := range order(len(s.contenders), turn, index) {
 		c := s.contenders[i]
-		if err := bench.EvenOutMemory(ctx, s.tempDir, row.writtenBytes(&s.opts), s.report.Environment.MemBytes); err != nil {
-			return err
-		}
 		runtime.GC() // this process's garbage of the last run is not the next one's
 		label := fmt.Sprintf("%s %s %d/%d", row.name, c.spec.Name, rep+1, s.opts.Repetitions)
 		if rep < 0 {
@@ -378,6 +415,11 @@ func (s *session) runRow(ctx context.Context, row planned, index, rep int) error
 			}
 			return 0
 		})
+		if rep >= 0 {
+			s.profiles.Next(c.driver, workload(row, c))
+		} else {
+			s.profiles.Next(c.driver, "")
+		}
 		result, err := s.runOnce(ctx, row, c, &did, &total)
 		done()
 		if err != nil {
@@ -390,6 +432,24 @@ func (s *session) runRow(ctx context.Context, row planned, index, rep int) error
 	return nil
 }
 
+// workload is what the profiles of a row are kept as: by the row's name for this
+// binary's broker, so that those of other suites are compared with, and by both
+// names for others.
+func workload(row planned, c *contender) string {
+	if c.spec.Name == string(KindFreshet) {
+		return row.name
+	}
+	return row.name + "-" + c.spec.Name
+}
+
+// acksOf are a row's acknowledgements.
+func (s *session) acksOf(row planned) int16 {
+	if row.acks != 0 {
+		return row.acks
+	}
+	return s.opts.Client.Acks
+}
+
 // runOnce runs one row against one contender.
 func (s *session) runOnce(ctx context.Context, row planned, c *contender, did, total *atomic.Int64) (bench.RowRun, error) {
 	s.topics++
@@ -397,7 +457,7 @@ func (s *session) runOnce(ctx context.Context, row planned, c *contender, did, t
 	switch row.kind {
 	case rowSaturate:
 		return c.driver.Saturate(ctx, row.saturate, bench.SaturateParams{Topic: topic, Scale: s.opts.Scale,
-			Acks: s.opts.Client.Acks, Latency: true, Verify: true})
+			Acks: s.acksOf(row), Latency: true, Verify: true})
 	case rowOpenLoop:
 		return c.driver.OpenLoop(ctx, row.openLoop, topic, s.opts.Client.Acks, true)
 	case rowClient:
@@ -415,9 +475,13 @@ func (s *session) keep(row planned, c *contender, result bench.RowRun, rep, posi
 	at := slices.IndexFunc(s.report.Rows, func(r Row) bool { return r.Name == row.name })
 	if at < 0 {
 		at = len(s.report.Rows)
-		s.report.Rows = append(s.report.Rows, Row{Name: row.name, Title: row.title, Kind: string(row.kind), Config: row.config(&s.opts)})
+		s.report.Rows = append(s.report.Rows, Row{Name: row.name, Title: row.title, Kind: string(row.kind),
+			Acks: acksName(s.acksOf(row)), Config: row.config(&s.opts)})
 	}
 	s.report.Rows[at].Runs = append(s.report.Rows[at].Runs, BrokerRun{Broker: c.spec.Name, Position: position + 1, Run: run})
+	s.timelines.Runs = append(s.timelines.Runs, bench.TimelineOf(row.name, run, result.Latency, result.AckLat))
+	s.profiles.Note(bench.ProfileRun{Workload: workload(row, c), Title: row.title, BrokerCommand: s.report.command(c.spec.Name),
+		Ack: c.promise.Words, Config: row.config(&s.opts)}, run)
 	end := run.Start.Add(time.Duration(run.Seconds * float64(time.Second)))
 	for key, recorder := range map[string]*bench.Recorder{row.name: result.Latency, row.name + ackSuffix: result.AckLat} {
 		if recorder != nil {
@@ -435,6 +499,10 @@ func (s *session) summarize() {
 		row.summarize(r.Brokers)
 		row.Latency, row.AckLatency = merged(s.histograms[row.Name]), merged(s.histograms[row.Name+ackSuffix])
 		r.Notes = append(r.Notes, row.late()...)
+		r.Notes = append(r.Notes, row.uneven()...)
+	}
+	if r.Cluster > 1 {
+		r.judgeCluster()
 	}
 	for _, m := range []struct{ name, unit string }{
 		{"start_port_ms", "ms"}, {"start_ack_ms", "ms"}, {"idle_rss_bytes", "B"}, {"idle_cpu_percent", "%"},
@@ -469,6 +537,34 @@ func (row *Row) late() []string {
 	return notes
 }
 
+// uneven says which figures the machine may have spoiled: runs before which the
+// memory did not come as cheaply as it can, and rows whose repetitions differ
+// widely. No run is left out because of it.
+func (row *Row) uneven() []string {
+	var notes []string
+	dear := 0
+	for _, run := range row.Runs {
+		if run.Memory != nil && run.Memory.Uneven {
+			dear++
+		}
+	}
+	if dear > 0 {
+		notes = append(notes, fmt.Sprintf("%s: the memory was not even before %d of %d runs", row.Title, dear, len(row.Runs)))
+	}
+	m := row.metric("cpu_seconds_per_gb")
+	if m == nil || row.closedLoop() {
+		return notes
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Brokers)) {
+		values := m.Brokers[name].Values
+		if low, high := slices.Min(values), slices.Max(values); low > 0 && high > bench.WideRange*low {
+			notes = append(notes, fmt.Sprintf("%s: the repetitions of %s differ %.1f times (%s to %s CPU s/GB)", row.Title, name,
+				high/low, significant(low), significant(high)))
+		}
+	}
+	return notes
+}
+
 // merged digests each broker's merged histograms; nil without any.
 func merged(hists []taggedHistogram) map[string]*bench.LatencySummary {
 	recorders := make(map[string]*bench.Recorder)
@@ -494,7 +590,11 @@ func merged(hists []taggedHistogram) map[string]*bench.LatencySummary {
 // write keeps the report, the table, the benchstat lines and the histograms.
 func (s *session) write() error {
 	dir := s.report.OutDir
+	var profilesErr error
+	s.report.Profiles, profilesErr = s.profiles.Write()
 	err := errors.Join(
+		profilesErr,
+		writeFile(filepath.Join(dir, "timeline.json"), s.timelines.WriteJSON),
 		writeFile(filepath.Join(dir, "compare.json"), s.report.WriteJSON),
 		writeFile(filepath.Join(dir, "compare.txt"), s.report.WriteTable),
 		writeFile(filepath.Join(dir, "benchstat.txt"), s.report.WriteBenchstat),

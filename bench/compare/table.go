@@ -41,8 +41,11 @@ var (
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	r.writeHeading(&b)
-	for _, s := range []section{r.throughput(), r.cpu(), r.latency(), r.process()} {
+	for _, s := range []section{r.throughput(), r.cpu(), r.latency(), r.failoverSection(), r.process()} {
 		r.writeSection(&b, s)
+	}
+	if len(r.Checks) > 0 {
+		b.WriteString("\n" + bench.ChecksTable("targets of "+r.Brokers[0].Name, r.Checks))
 	}
 	r.writeFoot(&b)
 	_, err := io.WriteString(w, b.String())
@@ -62,6 +65,9 @@ func (r *Report) writeHeading(b *strings.Builder) {
 	}
 	if len(r.Unequal) == 0 && len(r.Brokers) > 0 {
 		fmt.Fprintf(b, "an ack meant, on all sides: %s\n", r.Brokers[0].Ack.Words)
+		if r.Cluster > 1 {
+			fmt.Fprintf(b, "  and in rows of acks=1, %s\n", strings.TrimPrefix(r.Brokers[0].Ack.leaderOnly().Words, "acks=1: "))
+		}
 	} else {
 		b.WriteString("NOT EQUAL, compared because of --force: " + strings.Join(r.Unequal, "; ") + "\n")
 		for _, broker := range r.Brokers {
@@ -222,7 +228,7 @@ func (row *Row) fixedRate() bool {
 
 // closedLoop reports a row with one record on its way at a time.
 func (row *Row) closedLoop() bool {
-	return row.Name == "round-trip" || row.Name == "end-to-end" || row.Name == "java-end-to-end"
+	return row.Name == "round-trip" || row.Name == rowRoundTripAll || row.Name == "end-to-end" || row.Name == "java-end-to-end"
 }
 
 func percentileName(point string) string {
@@ -325,6 +331,9 @@ func ratioText(ratios []Ratio, to string, words [2]string) string {
 
 func (r *Report) writeFoot(b *strings.Builder) {
 	b.WriteString("\n~ could be chance (Mann-Whitney, p ≥ 0.05)\n")
+	if len(r.Profiles) > 0 {
+		fmt.Fprintf(b, "profiles and flame graphs: %s\n", strings.Join(r.Profiles, ", "))
+	}
 	for _, note := range r.Notes {
 		b.WriteString("note: " + note + "\n")
 	}

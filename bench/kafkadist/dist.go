@@ -1,4 +1,4 @@
-package compare
+package kafkadist
 
 import (
 	"context"
@@ -13,42 +13,55 @@ import (
 	"strings"
 )
 
-// KafkaVersion is the release of Apache Kafka that is fetched.
-const KafkaVersion = "4.3.1"
+// Version is the release of Apache Kafka that is fetched.
+const Version = "4.3.1"
 
-//go:embed kafka/pom.xml
-var kafkaPOM []byte
+//go:embed pom.xml
+var pom []byte
 
-//go:embed kafka/log4j2.properties
-var kafkaLog4j []byte
+//go:embed log4j2.properties
+var log4j []byte
 
 const (
 	installJava = "install a JDK of version 17 or newer and Maven (apt-get install openjdk-17-jdk-headless maven), " +
 		"give an unpacked release with --kafka-home, or compare brokers that run already with --brokers name=host:port,..."
-	kafkaMain        = "kafka.Kafka"
-	kafkaStorageTool = "kafka.tools.StorageTool"
-	// kafkaClusterID is a fixed base64 UUID; the cluster lives as long as the run.
-	kafkaClusterID = "ZnJlc2hldC1jb21wYXJlMA"
+	// MainClass is the broker's.
+	MainClass   = "kafka.Kafka"
+	storageTool = "kafka.tools.StorageTool"
+	// ClusterID is a fixed base64 UUID; a cluster lives as long as its run.
+	ClusterID = "ZnJlc2hldC1jb21wYXJlMA"
 )
 
 // performanceOpts are what Kafka's kafka-run-class.sh gives every JVM.
 var performanceOpts = []string{"-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
 	"-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15", "-Djava.awt.headless=true"}
 
-// kafkaHome is Apache Kafka ready to run: a Java and a class path.
-type kafkaHome struct {
-	java      string
+// DefaultHeap is what Kafka's scripts give a broker.
+var DefaultHeap = []string{"-Xmx1G", "-Xms1G"}
+
+// Home is Apache Kafka ready to run: a Java and a class path.
+type Home struct {
+	Java      string
 	classPath string
 	log4j     string
-	// javaVersion is the first line of java -version.
-	javaVersion string
-	// version is that of Kafka itself, as its jar's name tells.
-	version string
+	// JavaVersion is the first line of java -version.
+	JavaVersion string
+	// Version is that of Kafka itself, as its jar's name tells.
+	Version string
 }
 
-// findKafka finds Java and Apache Kafka. release is an unpacked release, ""
+// CacheDir is where what Maven resolved is kept between runs.
+func CacheDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "freshet", "kafka-"+Version)
+}
+
+// Find finds Java and Apache Kafka. release is an unpacked release, ""
 // has Maven resolve the pinned one into cacheDir.
-func findKafka(ctx context.Context, release, cacheDir string) (*kafkaHome, error) {
+func Find(ctx context.Context, release, cacheDir string) (*Home, error) {
 	java, err := findJava()
 	if err != nil {
 		return nil, err
@@ -56,12 +69,12 @@ func findKafka(ctx context.Context, release, cacheDir string) (*kafkaHome, error
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the directory that keeps Apache Kafka's class path: %w", err)
 	}
-	home := &kafkaHome{java: java, log4j: filepath.Join(cacheDir, "log4j2.properties")}
-	if err := os.WriteFile(home.log4j, kafkaLog4j, 0o644); err != nil {
+	home := &Home{Java: java, log4j: filepath.Join(cacheDir, "log4j2.properties")}
+	if err := os.WriteFile(home.log4j, log4j, 0o644); err != nil {
 		return nil, fmt.Errorf("cannot write Apache Kafka's logging configuration: %w", err)
 	}
 	if out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput(); err == nil {
-		home.javaVersion, _, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
+		home.JavaVersion, _, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	}
 	if release != "" {
 		home.classPath, err = releaseClassPath(release)
@@ -71,7 +84,7 @@ func findKafka(ctx context.Context, release, cacheDir string) (*kafkaHome, error
 	if err != nil {
 		return nil, err
 	}
-	home.version = jarVersion(home.classPath)
+	home.Version = jarVersion(home.classPath)
 	return home, nil
 }
 
@@ -98,25 +111,25 @@ func releaseClassPath(release string) (string, error) {
 // mavenClassPath resolves the pinned release once and keeps the class path; a
 // jar that has gone since has it resolved again.
 func mavenClassPath(ctx context.Context, cacheDir string) (string, error) {
-	pom := filepath.Join(cacheDir, "pom.xml")
+	list := filepath.Join(cacheDir, "pom.xml")
 	kept := filepath.Join(cacheDir, "classpath")
-	if old, err := os.ReadFile(pom); err == nil && slices.Equal(old, kafkaPOM) {
+	if old, err := os.ReadFile(list); err == nil && slices.Equal(old, pom) {
 		if path, err := os.ReadFile(kept); err == nil && jarsExist(string(path)) {
 			return string(path), nil
 		}
 	}
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return "", errors.New("Apache Kafka " + KafkaVersion + " is fetched by Maven, and there is no mvn on the PATH: " + installJava)
+		return "", errors.New("Apache Kafka " + Version + " is fetched by Maven, and there is no mvn on the PATH: " + installJava)
 	}
-	if err := os.WriteFile(pom, kafkaPOM, 0o644); err != nil {
+	if err := os.WriteFile(list, pom, 0o644); err != nil {
 		return "", fmt.Errorf("cannot write the list of what Maven is to fetch: %w", err)
 	}
-	resolve := exec.CommandContext(ctx, mvn, "-q", "-B", "-ntp", "-f", pom,
+	resolve := exec.CommandContext(ctx, mvn, "-q", "-B", "-ntp", "-f", list,
 		"dependency:build-classpath", "-Dmdep.outputFile="+kept)
 	if out, err := resolve.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("Maven could not fetch Apache Kafka %s (%w); is the network reachable? It wrote:\n%s",
-			KafkaVersion, err, lastLines(string(out), 5))
+			Version, err, lastLines(string(out), 5))
 	}
 	path, err := os.ReadFile(kept)
 	if err != nil {
@@ -143,17 +156,22 @@ func jarVersion(classPath string) string {
 	return "unknown"
 }
 
-// command is the arguments of a JVM that runs one class.
-func (k *kafkaHome) command(heap []string, class string, args ...string) []string {
+// Command is the arguments of a JVM that runs one class.
+func (h *Home) Command(heap []string, class string, args ...string) []string {
 	argv := append(slices.Clone(heap), performanceOpts...)
-	argv = append(argv, "-Dlog4j2.configurationFile="+k.log4j, "-cp", k.classPath, class)
+	argv = append(argv, "-Dlog4j2.configurationFile="+h.log4j, "-cp", h.classPath, class)
 	return append(argv, args...)
 }
 
-// kafkaProperties is a combined broker and controller of its own cluster, with
+// Title names the broker as a report does.
+func (h *Home) Title(heap []string) string {
+	return fmt.Sprintf("Apache Kafka %s, %s, %s", h.Version, strings.Join(heap, " "), h.JavaVersion)
+}
+
+// AloneProperties is a combined broker and controller of its own cluster, with
 // Kafka's defaults but for what one node on loopback needs and the settings
-// that every contender gets.
-func kafkaProperties(addr, controllerAddr, dataDir string, shared []string) []string {
+// that follow.
+func AloneProperties(addr, controllerAddr, dataDir string, settings []string) []string {
 	return append([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
@@ -168,20 +186,25 @@ func kafkaProperties(addr, controllerAddr, dataDir string, shared []string) []st
 		"transaction.state.log.min.isr=1",
 		"share.coordinator.state.topic.replication.factor=1",
 		"share.coordinator.state.topic.min.isr=1",
-	}, shared...)
+	}, settings...)
 }
 
-// format writes the configuration and formats the data directory, which is not
-// part of the measured start.
-func (k *kafkaHome) format(ctx context.Context, config string, properties []string) error {
-	if err := os.WriteFile(config, []byte(strings.Join(properties, "\n")+"\n"), 0o644); err != nil {
-		return fmt.Errorf("cannot write Apache Kafka's configuration: %w", err)
-	}
-	argv := k.command([]string{"-Xmx256M"}, kafkaStorageTool, "format", "-t", kafkaClusterID, "-c", config, "--standalone", "--ignore-formatted")
-	if out, err := exec.CommandContext(ctx, k.java, argv...).CombinedOutput(); err != nil {
+// FormatAlone formats the data directory of a broker of its own cluster, which
+// is not part of a measured start.
+func (h *Home) FormatAlone(ctx context.Context, config string) error {
+	argv := h.FormatCommand(config, "--standalone")
+	if out, err := exec.CommandContext(ctx, h.Java, argv...).CombinedOutput(); err != nil {
 		return fmt.Errorf("Apache Kafka's kafka-storage could not format its data directory (%w):\n%s", err, lastLines(string(out), 5))
 	}
 	return nil
+}
+
+// FormatCommand is the arguments of the JVM that formats the data directory of
+// a configuration. A member of a cluster of controller.quorum.voters needs no
+// more arguments.
+func (h *Home) FormatCommand(config string, more ...string) []string {
+	args := append([]string{"format", "-t", ClusterID, "-c", config, "--ignore-formatted"}, more...)
+	return h.Command([]string{"-Xmx256M"}, storageTool, args...)
 }
 
 func lastLines(s string, n int) string {

@@ -1,4 +1,4 @@
-package compare
+package kafkadist
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 func TestMissingJavaIsExplained(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("JAVA_HOME", "")
-	_, err := findKafka(t.Context(), "", t.TempDir())
+	_, err := Find(t.Context(), "", t.TempDir())
 	if err == nil || !strings.Contains(err.Error(), "there is no java on the PATH") || !strings.Contains(err.Error(), "--brokers") {
 		t.Errorf("got %v", err)
 	}
@@ -32,15 +32,15 @@ func fakePrograms(t *testing.T, scripts map[string]string) {
 
 func TestMissingMavenIsExplained(t *testing.T) {
 	fakePrograms(t, map[string]string{"java": "echo a version"})
-	_, err := findKafka(t.Context(), "", t.TempDir())
-	if err == nil || !strings.Contains(err.Error(), "there is no mvn on the PATH") || !strings.Contains(err.Error(), KafkaVersion) {
+	_, err := Find(t.Context(), "", t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "there is no mvn on the PATH") || !strings.Contains(err.Error(), Version) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFailingMavenIsQuoted(t *testing.T) {
 	fakePrograms(t, map[string]string{"java": "echo a version", "mvn": "echo no route to host; exit 1"})
-	_, err := findKafka(t.Context(), "", t.TempDir())
+	_, err := Find(t.Context(), "", t.TempDir())
 	if err == nil || !strings.Contains(err.Error(), "could not fetch") || !strings.Contains(err.Error(), "no route to host") {
 		t.Errorf("got %v", err)
 	}
@@ -60,11 +60,11 @@ func TestClassPathIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		home, err := findKafka(t.Context(), "", cache)
+		home, err := Find(t.Context(), "", cache)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if home.classPath != jar || home.version != "4.3.1" || home.javaVersion != "openjdk version 17" {
+		if home.classPath != jar || home.Version != "4.3.1" || home.JavaVersion != "openjdk version 17" {
 			t.Errorf("got %+v", *home)
 		}
 		data, _ := os.ReadFile(filepath.Join(cache, "asked"))
@@ -84,7 +84,7 @@ func TestClassPathIsKept(t *testing.T) {
 func TestUnpackedRelease(t *testing.T) {
 	fakePrograms(t, map[string]string{"java": "echo a version"})
 	release := t.TempDir()
-	if _, err := findKafka(t.Context(), release, t.TempDir()); err == nil || !strings.Contains(err.Error(), "holds no libs/*.jar") {
+	if _, err := Find(t.Context(), release, t.TempDir()); err == nil || !strings.Contains(err.Error(), "holds no libs/*.jar") {
 		t.Errorf("an empty folder: %v", err)
 	}
 	libs := filepath.Join(release, "libs")
@@ -96,18 +96,18 @@ func TestUnpackedRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	home, err := findKafka(t.Context(), release, t.TempDir())
-	if err != nil || home.version != "3.9.0" || len(strings.Split(home.classPath, ":")) != 2 {
+	home, err := Find(t.Context(), release, t.TempDir())
+	if err != nil || home.Version != "3.9.0" || len(strings.Split(home.classPath, ":")) != 2 {
 		t.Errorf("%+v, %v", home, err)
 	}
-	argv := home.command([]string{"-Xmx1G"}, kafkaMain, "file")
+	argv := home.Command([]string{"-Xmx1G"}, MainClass, "file")
 	if argv[0] != "-Xmx1G" || !slices.Contains(argv, "-XX:+UseG1GC") || argv[len(argv)-1] != "file" {
 		t.Errorf("%v", argv)
 	}
 }
 
 func TestPinnedVersionIsOne(t *testing.T) {
-	if !strings.Contains(string(kafkaPOM), "<kafka.version>"+KafkaVersion+"</kafka.version>") {
-		t.Errorf("pom.xml pins another release than %s", KafkaVersion)
+	if !strings.Contains(string(pom), "<kafka.version>"+Version+"</kafka.version>") {
+		t.Errorf("pom.xml pins another release than %s", Version)
 	}
 }

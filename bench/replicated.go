@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// replicatedPoll is how often a topic is looked at until its replicas have
+	// everything; replicatedTimeout is how long they may take.
+	replicatedPoll    = 20 * time.Millisecond
+	replicatedTimeout = time.Minute
+)
+
+// awaitReplicas returns when every partition has all its replicas in sync and
+// shows consumers all that was acknowledged: ends are the partitions' next
+// offsets.
+func (a *admin) awaitReplicas(ctx context.Context, topic string, ends map[int32]int64) error {
+	ctx, cancel := context.WithTimeout(ctx, replicatedTimeout)
+	defer cancel()
+	poll := time.NewTicker(replicatedPoll)
+	defer poll.Stop()
+	for {
+		err := a.replicated(ctx, topic, ends)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s is not on all its replicas after %s: %w", topic, replicatedTimeout, err)
+		}
+	}
+}
+
+// replicated says what is missing; nil is nothing.
+func (a *admin) replicated(ctx context.Context, topic string, ends map[int32]int64) error {
+	meta, err := a.kadm.Metadata(ctx, topic)
+	if err != nil {
+		return err
+	}
+	for id, p := range meta.Topics[topic].Partitions {
+		if p.Err != nil {
+			return fmt.Errorf("partition %d: %w", id, p.Err)
+		}
+		if len(p.ISR) < len(p.Replicas) {
+			return fmt.Errorf("partition %d has %d of %d replicas in sync", id, len(p.ISR), len(p.Replicas))
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	listed, err := a.kadm.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return err
+	}
+	for id, want := range ends {
+		if end, ok := listed.Lookup(topic, id); !ok || end.Offset < want {
+			return fmt.Errorf("partition %d is replicated up to offset %d of %d", id, end.Offset, want)
+		}
+	}
+	return nil
+}
