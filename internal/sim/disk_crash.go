@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+)
+
+// killed ends the process that used the disk: locks and handles are gone, what
+// was written stays.
+func (d *disk) killed() {
+	d.life++
+	clear(d.locks)
+}
+
+// powerLoss leaves on the platter what the power allowed: everything synced, of
+// each directory's unsynced changes a prefix, and each sector of unsynced
+// writes with probability keep. With misdirect, a sector may have landed
+// elsewhere in the part of its file that was not synced.
+func (d *disk) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
+	d.killed()
+	seen := map[*inode]bool{}
+	for _, path := range slices.Sorted(maps.Keys(d.dirs)) {
+		dir := d.dirs[path]
+		for _, c := range dir.pending {
+			if rng.Float64() >= keep {
+				break
+			}
+			c.apply(dir.durable)
+		}
+		dir.pending = nil
+		dir.entries = maps.Clone(dir.durable)
+		for _, name := range slices.Sorted(maps.Keys(dir.entries)) {
+			node := dir.entries[name]
+			if !seen[node] {
+				seen[node] = true
+				node.powerLoss(rng, keep, misdirect)
+			}
+		}
+	}
+}
+
+// misdirectOneIn is how rarely a kept sector lands in the wrong place.
+const misdirectOneIn = 40
+
+func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
+	synced := int64(len(n.durable))
+	for i := range n.pending {
+		c := &n.pending[i]
+		if c.truncate {
+			if rng.Float64() < keep {
+				n.durable = resized(n.durable, c.position)
+				synced = min(synced, c.position)
+			}
+			continue
+		}
+		for start := 0; start < len(c.data); {
+			position := c.position + int64(start)
+			end := min(len(c.data), start+sectorBytes-int(position%sectorBytes))
+			if rng.Float64() < keep {
+				if misdirect && position >= synced && rng.IntN(misdirectOneIn) == 0 {
+					position = synced + rng.Int64N(position-synced+1)
+				}
+				n.durable = write(n.durable, position, c.data[start:end])
+			}
+			start = end
+		}
+	}
+	n.pending = nil
+	n.data = slices.Clone(n.durable)
+}
+
+// flipBits damages n bytes of a file's synced contents from a position on, in
+// the page cache too: what the medium holds has rotted.
+func (n *inode) flipBits(position int64, count int, rng *rand.Rand) {
+	n.sync()
+	for i := position; i < min(position+int64(count), int64(len(n.data))); i++ {
+		bit := byte(1) << rng.IntN(8)
+		n.data[i] ^= bit
+		if i < int64(len(n.durable)) {
+			n.durable[i] ^= bit
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"runtime/debug"
+	"sync"
+
+	"freshet/compat/history"
+)
+
+// streams are the sources of chance, one for each concern, so that one more
+// draw in one of them does not change the others.
+type streams struct {
+	plan, net, disk, node, client, fault *mathrand.Rand
+}
+
+func newStreams(seed uint64) streams {
+	stream := func(n uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(seed, n)) }
+	return streams{plan: stream(1), net: stream(2), disk: stream(3), node: stream(4), client: stream(5), fault: stream(6)}
+}
+
+// world is one run: machines, network, clients, faults, and what was promised.
+type world struct {
+	options Options
+	plan    plan
+	rng     streams
+	sched   scheduler
+	trace   *trace
+	net     *network
+	nodes   []*node
+
+	history   *history.History
+	producers []*producer
+	consumers []*consumer
+	groups    []*groupClient
+
+	// acked and read are the offsets below which clients know of records.
+	acked, read map[topicPartition]int64
+
+	// healedAt is what acked was when everything was healed.
+	healedAt map[topicPartition]int64
+
+	violation string
+	abandoned int // sessions of idempotent producers; see lane.abandon
+	faults    int // injected
+	phase     string
+}
+
+// Result is what became of a run.
+type Result struct {
+	Seed      uint64
+	Violation string // empty: every promise was kept
+	Tail      []string
+	Hash      uint64 // of the whole trace
+	Lines     int64  // of the trace
+	Events    int64
+	Faults    int
+	Acked     int64
+	VirtualMs int64
+	Plan      string
+}
+
+// runMu keeps runs apart: the seeded source of random bytes is the process's.
+var runMu sync.Mutex
+
+// Run simulates one cluster from its seed; out, if not nil, gets the trace.
+func Run(o Options, out io.Writer) (result Result) {
+	runMu.Lock()
+	defer runMu.Unlock()
+	rng := newStreams(o.Seed)
+	// The raft library draws its election timeouts, and storage its ids, from
+	// crypto/rand.
+	real := rand.Reader
+	rand.Reader = &seededBytes{mathrand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24), byte(o.Seed >> 32)})}
+	defer func() { rand.Reader = real }()
+
+	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{}}
+	w.plan = newPlan(o, rng.plan)
+	w.trace = newTrace(&w.sched, out)
+	w.net = newNetwork(&w.sched, rng.net, w.trace)
+	w.net.lossPermille, w.net.jitter = w.plan.lossPermille, w.plan.jitter
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				w.fail("(panic) %v\n%s", p, debug.Stack())
+			}
+		}()
+		w.run()
+	}()
+	return Result{
+		Seed: o.Seed, Violation: w.violation, Tail: w.trace.tail(60), Hash: w.trace.hash, Lines: w.trace.count,
+		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(),
+	}
+}
+
+// seededBytes stands in for the system's source of random bytes.
+type seededBytes struct{ *mathrand.ChaCha8 }
+
+// fail notes the first broken promise; the run ends with it.
+func (w *world) fail(format string, args ...any) {
+	if w.violation != "" {
+		return
+	}
+	w.violation = fmt.Sprintf(format, args...)
+	w.trace.add("*", "VIOLATION %s", w.violation)
+}
+
+// until runs events up to a moment; false when a promise was broken.
+func (w *world) until(t Time) bool {
+	for w.violation == "" && w.sched.step(t) {
+	}
+	if w.violation == "" {
+		w.sched.now = max(w.sched.now, t)
+	}
+	return w.violation == ""
+}
+
+// noteAcked remembers that clients were promised a partition's offsets below
+// end, noteRead that one has read them.
+func (w *world) noteAcked(at topicPartition, end int64) { w.acked[at] = max(w.acked[at], end) }
+func (w *world) noteRead(at topicPartition, end int64)  { w.read[at] = max(w.read[at], end) }
+
+// run is the life of a world.
+func (w *world) run() {
+	w.trace.add("*", "seed %d: %s", w.options.Seed, &w.plan)
+	w.found()
+	if !w.until(w.sched.now) || !w.waitFor("the cluster to start", 30*second, w.healthy) {
+		return
+	}
+	w.trace.add("*", "the cluster is up; clients begin, and so does the trouble")
+	w.startClients()
+	end := w.sched.now + w.plan.trouble
+	w.scheduleFaults(end)
+	if !w.until(end) {
+		return
+	}
+	w.heal()
+	if !w.waitFor("every partition to take writes and every replica to be in sync", 60*second, w.recovered) {
+		return
+	}
+	for _, p := range w.producers {
+		p.stopped = true
+	}
+	if !w.waitFor("the open writes to be answered", 60*second, w.quiet) {
+		return
+	}
+	w.check()
+}
+
+// waitFor runs until a condition holds, and looks for it every 50 ms.
+func (w *world) waitFor(what string, limit Time, holds func() bool) bool {
+	deadline := w.sched.now + limit
+	for !holds() {
+		if w.sched.now >= deadline {
+			w.fail("(liveness) waited %d virtual seconds for %s: %s", limit/second, what, w.describe())
+			return false
+		}
+		if !w.until(w.sched.now + 50*millisecond) {
+			return false
+		}
+	}
+	return true
+}
