@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"freshet/coordinator/group"
 	"freshet/iouring"
 	"freshet/metadata"
+	"freshet/metadata/quorum"
 	"freshet/storage"
 
 	"golang.org/x/sys/unix"
@@ -20,25 +22,49 @@ import (
 
 // Broker is one node: configuration, metadata, logs, network, coordinators.
 type Broker struct {
-	cfg   atomic.Pointer[config.BrokerConfig]
-	meta  *metadata.Store
-	logs  *storage.LogManager
-	net   *server
-	group *group.Coordinator
-	admin *adminServer
+	cfg       atomic.Pointer[config.BrokerConfig]
+	clusterID string // of the log directories' meta.properties
+	meta      metadataLog
+	quorum    *quorum.Node // meta, and what only the controller side needs of it
+	ctl       controllerSide
+	member    *lifecycle // nil without the broker role, as are the next three
+	logs      *storage.LogManager
+	net       *server
+	group     *group.Coordinator
+	admin     *adminServer
 
 	// opened is set once the topics of the metadata have been opened; what
 	// comes after is new. Guarded by topicMu, or the start.
 	opened bool
 
+	// changeISR asks the controller for changes of in-sync replicas.
+	changeISR func(changes ...isrChange)
+	// wasLive is what live said of the newest image. Guarded by topicMu.
+	wasLive bool
+
 	// topicMu serializes changes to what this broker hosts: topics opened,
 	// extended, reconfigured and dropped.
 	topicMu sync.Mutex
+	// seen is the newest image shown to metadataChanged. Guarded by topicMu.
+	seen *metadata.Image
+
+	// leaseUntilMs is until when this broker may act as the leader of its
+	// partitions, on the clock of monotonicMs: heartbeats extend it.
+	leaseUntilMs atomic.Int64
 
 	producerIDs producerIDs
 	started     time.Time
 	fatal       chan error
 	stopped     atomic.Bool
+	joined      bool
+
+	// life ends when the broker stops; tasks run in it.
+	life    context.Context
+	endLife context.CancelFunc
+	tasks   sync.WaitGroup
+	// hurry is closed when a stop is not to wait for other nodes.
+	hurry     chan struct{}
+	hurryOnce sync.Once
 }
 
 // Config is the configuration in force.
@@ -48,29 +74,72 @@ func (b *Broker) Config() *config.BrokerConfig { return b.cfg.Load() }
 // directory is left.
 func (b *Broker) Fatal() <-chan error { return b.fatal }
 
-// Open locks and loads the data directories and binds the listeners. Nothing
-// is served before Start.
+// Open locks and loads the data directories and binds the listeners. A broker
+// that is a cluster by itself also opens its topics; one of a cluster does that
+// in Start, which needs the others. Nothing is served before Start.
 func Open(cfg *config.BrokerConfig) (*Broker, error) {
-	b := &Broker{started: time.Now(), fatal: make(chan error, 1)}
+	b := &Broker{started: time.Now(), fatal: make(chan error, 1), hurry: make(chan struct{})}
+	b.life, b.endLife = context.WithCancel(context.Background())
+	b.changeISR = b.alterPartition
 	b.cfg.Store(cfg)
+	if err := b.openController(); err != nil {
+		return nil, err
+	}
 	if err := b.openData(); err != nil {
+		b.ctl.server.stop()
 		return nil, err
 	}
-	srv, err := newServer(b, networkOptions(cfg))
-	if err != nil {
-		b.closeData()
-		return nil, err
+	if cfg.Role.Broker {
+		srv, err := newServer(b, networkOptions(cfg))
+		if err != nil {
+			b.closeData()
+			return nil, err
+		}
+		b.net = srv
 	}
-	b.net = srv
-	if err := b.openTopics(); err != nil {
-		b.Stop()
-		return nil, err
-	}
-	if err := b.openCoordinators(); err != nil {
-		b.Stop()
-		return nil, err
+	if b.aloneInQuorum() {
+		if err := b.join(); err != nil {
+			b.Stop()
+			return nil, err
+		}
 	}
 	return b, nil
+}
+
+// join takes part in the metadata quorum and, with the broker role, registers
+// this broker, waits until it has the metadata of that moment, and opens what
+// it hosts.
+func (b *Broker) join() error {
+	b.joined = true
+	if b.member != nil {
+		b.quorum.Watch(b.metadataChanged)
+	}
+	b.quorum.OnLeader(b.ctl.active.lead)
+	b.quorum.PeerDown(b.ctl.active.peerDown)
+	b.startController()
+	if err := b.quorum.Start(); err != nil {
+		return err
+	}
+	if b.member == nil {
+		return nil
+	}
+	if err := b.member.register(b.life); err != nil {
+		return err
+	}
+	b.noteEpoch(b.brokerEpoch())
+	if b.aloneInCluster() {
+		b.extendLease(time.Now())
+	}
+	if err := b.refreshConfig(); err != nil {
+		return err
+	}
+	if err := b.setStraysAside(); err != nil {
+		return err
+	}
+	if err := b.openTopics(); err != nil {
+		return err
+	}
+	return b.openCoordinators()
 }
 
 // networkOptions translates the configuration for the network layer.
@@ -92,6 +161,7 @@ func networkOptions(cfg *config.BrokerConfig) netOptions {
 		TrustCompressed: !cfg.Freshet.ValidateCompressed,
 		SessionSlots:    int(cfg.FetchSessionCacheSlots),
 		Workers:         int(cfg.Network.NumIOThreads),
+		CommitTimeoutMs: cfg.Group.OffsetsCommitTimeoutMs,
 	}
 	// Socket buffers are left to the kernel's autotuning unless they are set:
 	// Kafka's 100 KiB default would cap every read at that size.
@@ -121,21 +191,40 @@ func queuedBytes(configured int64) int64 {
 	return int64(info.Totalram) * int64(info.Unit) / 4
 }
 
-// Start begins to serve.
+// Start begins to serve. A node of a cluster waits here until it is registered
+// with the controllers and allowed to lead; Stop ends the wait.
 func (b *Broker) Start() error {
+	if !b.joined {
+		if err := b.join(); err != nil {
+			return err
+		}
+	}
+	b.tasks.Go(func() { b.reportQuorum(b.life) })
+	b.admin = startAdmin(b, b.Config().Freshet.AdminListener)
+	if b.member == nil {
+		return nil
+	}
 	if err := b.net.start(); err != nil {
 		return err
 	}
 	b.logs.Start()
-	b.admin = startAdmin(b, b.Config().Freshet.AdminListener)
-	return nil
+	b.tasks.Go(func() { b.member.run(b.life) })
+	return b.member.serve(b.life)
 }
 
-// Stop ends serving, flushes the logs and marks the shutdown clean. It may be
-// called once Open has begun, and more than once.
+// Hurry makes a Stop that is under way, or comes, not wait until leaders have
+// moved to other brokers.
+func (b *Broker) Hurry() { b.hurryOnce.Do(func() { close(b.hurry) }) }
+
+// Stop moves this broker's leaderships to others, ends serving, flushes the
+// logs and marks the shutdown clean. It may be called once Open has begun, and
+// more than once.
 func (b *Broker) Stop() {
 	if b.stopped.Swap(true) {
 		return
+	}
+	if b.member != nil && b.Config().Role.ControlledShutdown && !b.aloneInCluster() {
+		b.member.leave(b.hurry)
 	}
 	b.admin.stop()
 	if b.group != nil {
@@ -152,12 +241,28 @@ func (b *Broker) Stop() {
 func (b *Broker) Banner() []string {
 	cfg := b.Config()
 	var addrs []string
-	for _, ln := range b.net.listeners {
-		host := ln.spec.Host
+	show := func(name, host string, port int) {
 		if host == "" {
 			host = "*"
 		}
-		addrs = append(addrs, fmt.Sprintf("%s://%s:%d", ln.spec.Name, host, ln.port))
+		addrs = append(addrs, fmt.Sprintf("%s://%s:%d", name, host, port))
+	}
+	if b.net != nil {
+		for _, ln := range b.net.listeners {
+			show(ln.spec.Name, ln.spec.Host, ln.port)
+		}
+	}
+	if b.ctl.server != nil {
+		for _, ln := range b.ctl.server.listeners {
+			show(ln.spec.Name, ln.spec.Host, ln.port)
+		}
+	}
+	if b.member == nil {
+		return []string{
+			fmt.Sprintf("freshet controller %d of cluster %s is up after %d ms", cfg.NodeID, b.clusterID, time.Since(b.started).Milliseconds()),
+			"  listening  " + strings.Join(addrs, ", "),
+			"  metadata   " + cfg.MetadataLogDir,
+		}
 	}
 	lines := []string{
 		fmt.Sprintf("freshet broker %d of cluster %s is ready after %d ms", cfg.NodeID, b.meta.Image().ClusterID, time.Since(b.started).Milliseconds()),
@@ -196,16 +301,21 @@ func (b *Broker) logger() *slog.Logger { return slog.Default() }
 
 // Port is the port of the named listener, for callers that asked for port 0.
 func (b *Broker) Port(listener string) int {
-	for _, ln := range b.net.listeners {
-		if ln.spec.Name == listener {
-			return ln.port
+	if b.net != nil {
+		for _, ln := range b.net.listeners {
+			if ln.spec.Name == listener {
+				return ln.port
+			}
 		}
 	}
-	return 0
+	return b.controllerPort(listener)
 }
 
 // offlineDirs lists the log directories that failed.
 func (b *Broker) offlineDirs() (offline []string) {
+	if b.logs == nil {
+		return nil
+	}
 	for _, d := range b.logs.Dirs() {
 		if d.Err != nil {
 			offline = append(offline, d.Path)
@@ -217,6 +327,9 @@ func (b *Broker) offlineDirs() (offline []string) {
 // dirFailed is called when a log directory went offline.
 func (b *Broker) dirFailed(dir string, err error) {
 	slog.Error("log directory is offline: its partitions take no more appends; replace the disk and restart", "dir", dir, "error", err)
+	if b.member != nil {
+		b.member.wakeUp() // the controller moves what it led elsewhere
+	}
 	if len(b.offlineDirs()) < len(b.Config().LogDirs) {
 		return
 	}

@@ -54,7 +54,11 @@ func TestCompatibilityDocument(t *testing.T) {
 		if api.Max < 0 {
 			kafka = "removed in 4.0"
 		}
-		if a := apis[api.Key]; a != nil {
+		a := apis[api.Key]
+		if a == nil {
+			a = controllerListenerAPI(api.Key)
+		}
+		if a != nil {
 			here = versionRange(a.Min, a.Max)
 			if a.Min < api.Min || a.Max > api.Max {
 				t.Errorf("%s: versions %s are offered, but Kafka has %s", api.Name, here, kafka)
@@ -69,7 +73,7 @@ func TestCompatibilityDocument(t *testing.T) {
 			t.Errorf("row of key %d is %q, want %s | %s | %s", api.Key, row, api.Name, kafka, here)
 		}
 	}
-	for _, a := range APIs() {
+	for _, a := range append(APIs(), controllerListenerAPIs()...) {
 		if wire.LookupAPI(a.Key) == nil {
 			t.Errorf("API key %d is registered, but Kafka has none of that number", a.Key)
 		}

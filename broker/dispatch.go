@@ -21,6 +21,8 @@ type API struct {
 	Handle func(b *Broker, r *Request)
 	// hot handles a request on the loop, in place. body and ch are the loop's.
 	hot func(c *conn, h *wire.Header, body []byte, ch *chunk) error
+	// private APIs are between brokers of this kind; clients are not told of them.
+	private bool
 }
 
 // maxAPIKey bounds the table; Kafka's keys are below 100.
@@ -45,11 +47,11 @@ func init() {
 	}
 }
 
-// APIs lists what is registered, by key.
+// APIs lists what is registered for clients, by key.
 func APIs() []API {
 	var list []API
 	for _, a := range apis {
-		if a != nil {
+		if a != nil && !a.private {
 			list = append(list, *a)
 		}
 	}
@@ -63,6 +65,9 @@ const keyAPIVersions = 18
 // dispatch handles one whole frame, which lies in ch. An error closes the
 // connection, as Apache Kafka does for requests it cannot parse.
 func (c *conn) dispatch(frame []byte, ch *chunk) error {
+	if c.stream != nil {
+		return c.stream.onAnswer(frame)
+	}
 	h := &c.loop.header
 	var err error
 	if *h, err = wire.PeekHeader(frame); err != nil {
@@ -102,10 +107,17 @@ type Request struct {
 
 	conn *conn
 	slot *slot
-	api  *API
-	raw  []byte
-	out  []byte
-	err  error
+	// done takes the finished request where it did not come from a loop's
+	// connection; conn and slot are nil then.
+	done func(r *Request)
+	// onController is set for a request on a controller listener, or passed
+	// on to it; via is then the broker that the client asked, -1 for none.
+	onController bool
+	via          int32
+	api          *API
+	raw          []byte
+	out          []byte
+	err          error
 }
 
 // enqueueCold hands a request to the workers. The connection is muted until
@@ -136,13 +148,7 @@ func (c *conn) enqueueCold(api *API, h *wire.Header, body []byte) error {
 
 // serve decodes and handles r on a worker.
 func (r *Request) serve(b *Broker) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("BUG: handler panicked; the connection is closed",
-				"api", r.Key, "version", r.Version, "panic", p, "stack", string(debug.Stack()))
-			r.fail(fmt.Errorf("handler of API key %d panicked", r.Key))
-		}
-	}()
+	defer r.contain()
 	req := kmsg.RequestForKey(r.Key)
 	req.SetVersion(r.Version)
 	if !r.Unsupported {
@@ -155,24 +161,48 @@ func (r *Request) serve(b *Broker) {
 	r.api.Handle(b, r)
 }
 
+// contain turns a handler's panic into the end of its connection. It must be
+// deferred itself, on every goroutine that a handler runs on.
+func (r *Request) contain() {
+	if p := recover(); p != nil {
+		slog.Error("BUG: handler panicked; the connection is closed",
+			"api", r.Key, "version", r.Version, "panic", p, "stack", string(debug.Stack()))
+		r.fail(fmt.Errorf("handler of API key %d panicked", r.Key))
+	}
+}
+
 // Reply answers the request. It may be called from any goroutine, once.
 func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
+	r.replyWith(resp.AppendTo)
+}
+
+// replyWith answers with the body that appendBody adds.
+func (r *Request) replyWith(appendBody func([]byte) []byte) {
 	out := make([]byte, 4, 256)
 	out = appendInt32(out, r.CorrelationID)
 	if wire.HasResponseTags(r.Key, r.Version) {
 		out = append(out, 0)
 	}
-	out = resp.AppendTo(out)
+	out = appendBody(out)
 	putSize(out)
 	r.out = out
+	r.finish()
+}
+
+// finish hands the answer or the failure to where the request came from.
+func (r *Request) finish() {
+	if r.done != nil {
+		r.done(r)
+		return
+	}
 	r.conn.loop.post(coldDone, r)
 }
 
 // fail closes the request's connection.
 func (r *Request) fail(err error) {
 	r.err = err
-	r.conn.loop.post(coldDone, r)
+	r.finish()
 }
 
 // coldDone puts a worker's answer into its place, on the loop.

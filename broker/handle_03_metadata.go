@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"freshet/metadata"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -32,34 +34,19 @@ const metadataAsksByID = 12
 
 func handleMetadata(b *Broker, r *Request) {
 	req := r.Body.(*kmsg.MetadataRequest)
-	resp := kmsg.NewPtrMetadataResponse()
-	m := metadataAnswer{broker: b, req: req, listener: r.Listener, offlineDirs: b.offlineDirs()}
-	m.img = b.meta.Image()
-	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
-	if !all {
-		m.createMissing()
+	m := metadataAnswer{broker: b, req: req, listener: r.Listener, offlineDirs: b.offlineDirs(), img: b.meta.Image()}
+	missing := m.missing()
+	if len(missing) == 0 {
+		m.reply(r)
+		return
 	}
-	resp.ClusterID = &m.img.ClusterID
-	resp.ControllerID = -1
-	for _, node := range b.clusterNodes(m.img, r.Listener) {
-		broker := kmsg.NewMetadataResponseBroker()
-		broker.NodeID, broker.Host, broker.Port, broker.Rack = node.id, node.host, node.port, node.rack
-		resp.Brokers = append(resp.Brokers, broker)
-		resp.ControllerID = node.id
-		m.reachable = true
-	}
-	if all {
-		resp.Topics = make([]kmsg.MetadataResponseTopic, 0, m.img.NumTopics())
-		for _, topic := range m.img.SortedTopics() {
-			resp.Topics = append(resp.Topics, m.topic(topic))
-		}
-	} else {
-		resp.Topics = m.asked()
-	}
-	if req.IncludeClusterAuthorizedOperations {
-		resp.AuthorizedOperations = clusterOperations
-	}
-	r.Reply(resp)
+	// The active controller may take its time; the worker must not wait.
+	go func() {
+		defer r.contain()
+		m.refused = b.createOnDemand(missing)
+		m.img = b.meta.Image()
+		m.reply(r)
+	}()
 }
 
 // clusterNode is a broker as clients of one listener see it.
@@ -71,24 +58,35 @@ type clusterNode struct {
 	fenced bool
 }
 
-// clusterNodes lists the brokers that clients of the listener can reach.
+// clusterNodes lists the brokers that have an address for clients of the
+// listener, fenced ones too.
 func (b *Broker) clusterNodes(img *metadata.Image, listener string) []clusterNode {
-	host, port, ok := b.advertised(listener)
-	if !ok {
-		return nil
-	}
 	var nodes []clusterNode
-	for _, broker := range img.Brokers {
-		if broker.ID != b.Config().NodeID {
-			continue // the addresses of other brokers are not known here
+	for i := range img.Brokers {
+		broker := &img.Brokers[i]
+		endpoint := broker.Endpoint(listener)
+		if endpoint == nil {
+			continue
 		}
-		node := clusterNode{id: broker.ID, host: host, port: port, fenced: broker.Fenced}
+		node := clusterNode{id: broker.ID, host: endpoint.Host, port: int32(endpoint.Port), fenced: broker.Fenced}
 		if broker.Rack != "" {
 			node.rack = &broker.Rack
 		}
 		nodes = append(nodes, node)
 	}
 	return nodes
+}
+
+// anyController is the broker that clients are sent to with changes: this one,
+// which passes them on to the active controller, or another while it is fenced.
+func (b *Broker) anyController(nodes []clusterNode) int32 {
+	id := int32(-1)
+	for _, node := range nodes {
+		if !node.fenced && (id < 0 || node.id == b.Config().NodeID) {
+			id = node.id
+		}
+	}
+	return id
 }
 
 // metadataAnswer is one answer in the making.
@@ -98,51 +96,54 @@ type metadataAnswer struct {
 	img         *metadata.Image
 	listener    string
 	offlineDirs []string
-	reachable   bool                       // the client's listener is advertised
 	refused     map[string]*metadata.Error // topics that could not be created
 }
 
-// createMissing creates the topics asked for that do not exist, if client and
-// configuration agree to it.
-func (m *metadataAnswer) createMissing() {
-	cfg := m.broker.Config()
-	if !cfg.AutoCreateTopicsEnable || !m.req.AllowAutoTopicCreation && m.req.Version >= 4 || m.asksByID() {
-		return
+func (m *metadataAnswer) all() bool {
+	return m.req.Topics == nil || m.req.Version == 0 && len(m.req.Topics) == 0
+}
+
+func (m *metadataAnswer) reply(r *Request) {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ClusterID = &m.img.ClusterID
+	nodes := m.broker.clusterNodes(m.img, m.listener)
+	for _, node := range nodes {
+		if node.fenced {
+			continue
+		}
+		broker := kmsg.NewMetadataResponseBroker()
+		broker.NodeID, broker.Host, broker.Port, broker.Rack = node.id, node.host, node.port, node.rack
+		resp.Brokers = append(resp.Brokers, broker)
 	}
-	var missing []metadata.NewTopic
-	named := map[string]bool{}
+	resp.ControllerID = m.broker.anyController(nodes)
+	if m.all() {
+		resp.Topics = make([]kmsg.MetadataResponseTopic, 0, m.img.NumTopics())
+		for _, topic := range m.img.SortedTopics() {
+			resp.Topics = append(resp.Topics, m.topic(topic))
+		}
+	} else {
+		resp.Topics = m.asked()
+	}
+	if m.req.IncludeClusterAuthorizedOperations {
+		resp.AuthorizedOperations = clusterOperations
+	}
+	r.Reply(resp)
+}
+
+// missing names the topics asked for that do not exist and may be created, if
+// client and configuration agree to it.
+func (m *metadataAnswer) missing() (names []string) {
+	cfg := m.broker.Config()
+	if m.all() || !cfg.AutoCreateTopicsEnable || !m.req.AllowAutoTopicCreation && m.req.Version >= 4 || m.asksByID() {
+		return nil
+	}
 	for i := range m.req.Topics {
 		name := m.req.Topics[i].Topic
-		if name == nil || named[*name] || m.img.Topic(*name) != nil || metadata.ValidateTopicName(*name) != nil {
-			continue
-		}
-		named[*name] = true
-		if *name == metadata.OffsetsTopic {
-			m.broker.createOffsetsTopic()
-			continue
-		}
-		missing = append(missing, metadata.NewTopic{Name: *name, NumPartitions: -1, ReplicationFactor: -1})
-	}
-	if len(named) == 0 {
-		return
-	}
-	var results []metadata.NewTopicResult
-	img, failed := m.broker.changeMetadata(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
-		results, records = c.CreateTopics(img, missing, false)
-		return records
-	})
-	m.refused = map[string]*metadata.Error{}
-	for _, result := range results {
-		if failed != nil {
-			result.Err = failed
-		}
-		if result.Err != nil && result.Err.Code != metadata.CodeTopicAlreadyExists {
-			m.refused[result.Name] = result.Err
+		if name != nil && !slices.Contains(names, *name) && m.img.Topic(*name) == nil && metadata.ValidateTopicName(*name) == nil {
+			names = append(names, *name)
 		}
 	}
-	if failed == nil {
-		m.img = img
-	}
+	return names
 }
 
 // asksByID reports whether any topic is asked for by its id; then, as in Kafka,
@@ -214,19 +215,76 @@ func (m *metadataAnswer) topic(topic *metadata.Topic) kmsg.MetadataResponseTopic
 		answer.AuthorizedOperations = topicOperations
 	}
 	answer.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(topic.Partitions))
+	view := partitionView{broker: m.broker, img: m.img, listener: m.listener, offlineDirs: m.offlineDirs}
 	for i, state := range topic.Partitions {
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch = int32(i), state.Leader, state.LeaderEpoch
-		p.Replicas, p.ISR = state.Replicas, state.ISR
-		switch {
-		case m.broker.isOffline(topic.ID, int32(i), m.offlineDirs):
-			p.ErrorCode, p.Leader, p.OfflineReplicas = kerr.LeaderNotAvailable.Code, -1, state.Replicas
-		case !m.reachable && m.req.Version >= 6:
-			p.ErrorCode, p.Leader = kerr.ListenerNotFound.Code, -1
-		case !m.reachable:
+		p.Replicas, p.ISR, p.OfflineReplicas = state.Replicas, state.ISR, view.offline(topic, int32(i))
+		switch view.leader(topic, int32(i), p.OfflineReplicas) {
+		case leaderUnknown:
 			p.ErrorCode, p.Leader = kerr.LeaderNotAvailable.Code, -1
+		case leaderElsewhere:
+			p.ErrorCode, p.Leader = kerr.ListenerNotFound.Code, -1
+			if m.req.Version < 6 {
+				p.ErrorCode = kerr.LeaderNotAvailable.Code
+			}
 		}
 		answer.Partitions[i] = p
 	}
 	return answer
+}
+
+// partitionView is what clients of one listener are told of partitions (Kafka:
+// KRaftMetadataCache).
+type partitionView struct {
+	broker      *Broker
+	img         *metadata.Image
+	listener    string
+	offlineDirs []string // of this broker
+}
+
+// offline lists the replicas that cannot be reached: their broker is fenced,
+// unknown or without the listener, or their log directory has failed.
+func (v *partitionView) offline(topic *metadata.Topic, index int32) (ids []int32) {
+	state := topic.Partitions[index]
+	for _, id := range state.Replicas {
+		broker := v.img.Broker(id)
+		switch {
+		case broker == nil || broker.Fenced || broker.Endpoint(v.listener) == nil:
+		case id == v.broker.Config().NodeID && v.broker.isOffline(topic.ID, index, v.offlineDirs):
+		case !dirOnline(broker, state.Dir(id)):
+		default:
+			continue
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// dirOnline reports whether a replica's directory works, or is not known.
+func dirOnline(broker *metadata.Broker, dir metadata.UUID) bool {
+	return dir == metadata.UnassignedDir || len(broker.Dirs) == 0 || slices.Contains(broker.Dirs, dir)
+}
+
+// leaderState says what clients can be told of a partition's leader.
+type leaderState int8
+
+const (
+	leaderKnown     leaderState = iota
+	leaderUnknown               // there is none, or its replica is offline
+	leaderElsewhere             // it has no address for the client's listener
+)
+
+func (v *partitionView) leader(topic *metadata.Topic, index int32, offline []int32) leaderState {
+	id := topic.Partitions[index].Leader
+	broker := v.img.Broker(id)
+	switch {
+	case broker == nil:
+		return leaderUnknown
+	case broker.Endpoint(v.listener) == nil:
+		return leaderElsewhere
+	case slices.Contains(offline, id):
+		return leaderUnknown
+	}
+	return leaderKnown
 }

@@ -1,13 +1,10 @@
 package broker
 
 import (
-	"log/slog"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"freshet/coordinator/group"
-	"freshet/metadata"
 )
 
 // FindCoordinator, versions 0 to 6.
@@ -42,6 +39,18 @@ type coordinatorNode struct {
 }
 
 func handleFindCoordinator(b *Broker, r *Request) {
+	if b.meta.Image().Topic(group.OffsetsTopic) != nil {
+		answerFindCoordinator(b, r)
+		return
+	}
+	// The topic has to be created first, which the worker must not wait for.
+	go func() {
+		defer r.contain()
+		answerFindCoordinator(b, r)
+	}()
+}
+
+func answerFindCoordinator(b *Broker, r *Request) {
 	req := r.Body.(*kmsg.FindCoordinatorRequest)
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	if req.Version < findCoordinatorBatched {
@@ -91,50 +100,15 @@ func (b *Broker) findCoordinator(keyType int8, key, listener string) coordinator
 			return noCoordinator(kerr.CoordinatorNotAvailable, "")
 		}
 	}
+	img := b.meta.Image()
 	p := topic.Partition(b.group.PartitionFor(key))
-	if p == nil || p.Leader != b.Config().NodeID {
+	if p == nil {
 		return noCoordinator(kerr.CoordinatorNotAvailable, "")
 	}
-	host, port, ok := b.advertised(listener)
-	if !ok {
+	leader := img.Broker(p.Leader)
+	if leader == nil || leader.Fenced || leader.Endpoint(listener) == nil {
 		return noCoordinator(kerr.CoordinatorNotAvailable, "")
 	}
-	return coordinatorNode{id: p.Leader, host: host, port: port}
-}
-
-// createOffsetsTopic creates __consumer_offsets, or finds it created by
-// another request meanwhile; nil when neither. With fewer brokers than
-// offsets.topic.replication.factor the topic gets as many replicas as there
-// are brokers, so that a single broker works without configuration.
-func (b *Broker) createOffsetsTopic() *metadata.Topic {
-	cfg := b.Config()
-	var refused *metadata.Error
-	img, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		if img.Topic(group.OffsetsTopic) != nil {
-			return nil, nil
-		}
-		replicas := cfg.Group.OffsetsTopicReplicationFactor
-		if n := int16(len(img.Brokers)); replicas > n && n > 0 {
-			slog.Warn("the offsets topic gets fewer replicas than offsets.topic.replication.factor: there are not as many brokers",
-				"topic", group.OffsetsTopic, "replicas", n, "offsets.topic.replication.factor", replicas)
-			replicas = n
-		}
-		topic := metadata.NewTopic{
-			Name: group.OffsetsTopic, NumPartitions: cfg.Group.OffsetsTopicNumPartitions, ReplicationFactor: replicas,
-		}
-		for key, value := range cfg.OffsetsTopic() {
-			topic.Configs = append(topic.Configs, metadata.ConfigValue{Key: key, Value: &value})
-		}
-		results, records := b.controller().CreateTopics(img, []metadata.NewTopic{topic}, false)
-		refused = results[0].Err
-		return records, nil
-	})
-	if err == nil && refused != nil {
-		err = refused
-	}
-	if err != nil {
-		slog.Error("the offsets topic cannot be created; groups find no coordinator until it can", "topic", group.OffsetsTopic, "error", err)
-		return nil
-	}
-	return img.Topic(group.OffsetsTopic)
+	endpoint := leader.Endpoint(listener)
+	return coordinatorNode{id: p.Leader, host: endpoint.Host, port: int32(endpoint.Port)}
 }

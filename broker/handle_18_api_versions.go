@@ -21,6 +21,7 @@ import (
 // (KIP-511). The header of the answer never has tagged fields.
 func init() {
 	register(API{Key: 18, Min: 0, Max: 4, Handle: handleAPIVersions})
+	registerOnController(API{Key: 18, Min: 0, Max: 4, Handle: handleAPIVersions})
 }
 
 // clientSoftware is what name and version of the client must look like (Kafka:
@@ -38,7 +39,11 @@ func handleAPIVersions(b *Broker, r *Request) {
 	case req.Version >= 3 && (!clientSoftware.MatchString(req.ClientSoftwareName) || !clientSoftware.MatchString(req.ClientSoftwareVersion)):
 		resp.ErrorCode = kerr.InvalidRequest.Code
 	default:
-		for _, api := range APIs() {
+		list := APIs()
+		if r.onController {
+			list = controllerListenerAPIs()
+		}
+		for _, api := range list {
 			resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: api.Key, MinVersion: api.Min, MaxVersion: api.Max})
 		}
 		addFeatures(resp, b.meta.Image())

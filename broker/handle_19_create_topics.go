@@ -12,23 +12,26 @@ import (
 //	v5  flexible; the configuration of the new topic (KIP-525)
 //	v7  topic id (KIP-516)
 //
-// A topic is on disk and its logs are open when the answer leaves, so the
-// timeout of the request never matters.
+// A topic is on the disks of a majority of the controllers, and its logs on
+// this broker are open, when the answer leaves.
 func init() {
-	register(API{Key: 19, Min: 2, Max: 7, Handle: handleCreateTopics})
+	registerController(controllerAPI{key: 19, min: 2, max: 7, decide: decideCreateTopics, refuse: refuseCreateTopics, clients: true})
 }
 
-func handleCreateTopics(b *Broker, r *Request) {
+func decideCreateTopics(b *Broker, r *Request) (kmsg.Response, error) {
 	req := r.Body.(*kmsg.CreateTopicsRequest)
 	topics := make([]metadata.NewTopic, len(req.Topics))
 	for i := range req.Topics {
 		topics[i] = newTopic(&req.Topics[i])
 	}
 	var results []metadata.NewTopicResult
-	_, failed := b.changeMetadata(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+	_, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
 		results, records = c.CreateTopics(img, topics, req.ValidateOnly)
 		return records
 	})
+	if err != nil {
+		return nil, err
+	}
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	answered := map[string]bool{}
 	for _, result := range results {
@@ -36,12 +39,20 @@ func handleCreateTopics(b *Broker, r *Request) {
 			continue // a duplicate name is answered once
 		}
 		answered[result.Name] = true
-		if result.Err == nil {
-			result.Err = failed
-		}
 		resp.Topics = append(resp.Topics, b.createdTopic(&result))
 	}
-	r.Reply(resp)
+	return resp, nil
+}
+
+func refuseCreateTopics(req kmsg.Request, err *metadata.Error) kmsg.Response {
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	for _, topic := range req.(*kmsg.CreateTopicsRequest).Topics {
+		answer := kmsg.NewCreateTopicsResponseTopic()
+		answer.Topic, answer.Configs = topic.Topic, []kmsg.CreateTopicsResponseTopicConfig{}
+		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(err)
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp
 }
 
 func newTopic(asked *kmsg.CreateTopicsRequestTopic) metadata.NewTopic {

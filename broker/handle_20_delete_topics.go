@@ -17,43 +17,54 @@ import (
 // When the answer leaves, the topic is gone from the metadata on disk and its
 // partitions are not served any more; their files go later.
 func init() {
-	register(API{Key: 20, Min: 1, Max: 6, Handle: handleDeleteTopics})
+	registerController(controllerAPI{key: 20, min: 1, max: 6, decide: decideDeleteTopics, refuse: refuseDeleteTopics, clients: true})
 }
 
-func handleDeleteTopics(b *Broker, r *Request) {
-	req := r.Body.(*kmsg.DeleteTopicsRequest)
-	var refs []metadata.TopicRef
+func topicsToDelete(req *kmsg.DeleteTopicsRequest) (refs []metadata.TopicRef) {
 	for i := range req.TopicNames {
 		refs = append(refs, metadata.TopicRef{Name: &req.TopicNames[i]})
 	}
 	for _, topic := range req.Topics {
 		refs = append(refs, metadata.TopicRef{Name: topic.Topic, ID: topic.TopicID})
 	}
+	return refs
+}
+
+func decideDeleteTopics(b *Broker, r *Request) (kmsg.Response, error) {
+	req := r.Body.(*kmsg.DeleteTopicsRequest)
+	refs := topicsToDelete(req)
 	resp := kmsg.NewPtrDeleteTopicsResponse()
 	if !b.Config().DeleteTopicEnable {
 		code, message := kerr.TopicDeletionDisabled.Code, kerr.TopicDeletionDisabled.Description
 		if req.Version < 3 {
 			code, message = kerr.InvalidRequest.Code, "Topic deletion is disabled."
 		}
-		for _, ref := range refs {
-			resp.Topics = append(resp.Topics, kmsg.DeleteTopicsResponseTopic{Topic: ref.Name, TopicID: ref.ID, ErrorCode: code, ErrorMessage: &message})
-		}
-		r.Reply(resp)
-		return
+		return refuseDeleteTopics(req, &metadata.Error{Code: metadata.Code(code), Message: message}), nil
 	}
 	var results []metadata.DeleteTopicResult
-	_, failed := b.changeMetadata(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+	_, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
 		results, records = c.DeleteTopics(img, refs)
 		return records
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, result := range results {
-		if result.Err == nil {
-			result.Err = failed
-		}
 		answer := kmsg.NewDeleteTopicsResponseTopic()
 		answer.Topic, answer.TopicID = result.Name, result.ID
 		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(result.Err)
 		resp.Topics = append(resp.Topics, answer)
 	}
-	r.Reply(resp)
+	return resp, nil
+}
+
+func refuseDeleteTopics(req kmsg.Request, err *metadata.Error) kmsg.Response {
+	resp := kmsg.NewPtrDeleteTopicsResponse()
+	for _, ref := range topicsToDelete(req.(*kmsg.DeleteTopicsRequest)) {
+		answer := kmsg.NewDeleteTopicsResponseTopic()
+		answer.Topic, answer.TopicID = ref.Name, ref.ID
+		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(err)
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp
 }

@@ -21,7 +21,16 @@ func init() {
 	register(API{Key: 22, Min: 0, Max: 5, Handle: handleInitProducerID})
 }
 
+// A block of ids may have to be fetched from the active controller, which the
+// worker must not wait for.
 func handleInitProducerID(b *Broker, r *Request) {
+	go func() {
+		defer r.contain()
+		answerInitProducerID(b, r)
+	}()
+}
+
+func answerInitProducerID(b *Broker, r *Request) {
 	req := r.Body.(*kmsg.InitProducerIDRequest)
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1

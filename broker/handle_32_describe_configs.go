@@ -22,6 +22,7 @@ import (
 // have no configuration of their own in this version.
 func init() {
 	register(API{Key: 32, Min: 1, Max: 4, Handle: handleDescribeConfigs})
+	registerOnController(API{Key: 32, Min: 1, Max: 4, Handle: handleDescribeConfigs})
 }
 
 func handleDescribeConfigs(b *Broker, r *Request) {

@@ -13,10 +13,10 @@ import (
 //
 // Newer clients use IncrementalAlterConfigs.
 func init() {
-	register(API{Key: 33, Min: 0, Max: 2, Handle: handleAlterConfigs})
+	registerController(controllerAPI{key: 33, min: 0, max: 2, decide: decideAlterConfigs, refuse: refuseAlterConfigs, clients: true})
 }
 
-func handleAlterConfigs(b *Broker, r *Request) {
+func decideAlterConfigs(b *Broker, r *Request) (kmsg.Response, error) {
 	req := r.Body.(*kmsg.AlterConfigsRequest)
 	alterations := make([]metadata.ConfigAlteration, len(req.Resources))
 	for i, resource := range req.Resources {
@@ -25,32 +25,34 @@ func handleAlterConfigs(b *Broker, r *Request) {
 			alterations[i].Changes = append(alterations[i].Changes, metadata.ConfigChange{Key: c.Name, Op: metadata.OpSet, Value: c.Value})
 		}
 	}
-	refusals := b.alterConfigs(alterations, req.ValidateOnly)
+	refusals, err := b.alterConfigs(b.askedBroker(r), alterations, req.ValidateOnly)
+	if err != nil {
+		return nil, err
+	}
+	return alteredConfigs(req, func(i int) *metadata.Error { return refusals[i] }), nil
+}
+
+func alteredConfigs(req *kmsg.AlterConfigsRequest, refusal func(i int) *metadata.Error) kmsg.Response {
 	resp := kmsg.NewPtrAlterConfigsResponse()
 	for i, resource := range req.Resources {
 		answer := kmsg.NewAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
-		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(refusals[i])
+		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(refusal(i))
 		resp.Resources = append(resp.Resources, answer)
 	}
-	r.Reply(resp)
+	return resp
+}
+
+func refuseAlterConfigs(req kmsg.Request, err *metadata.Error) kmsg.Response {
+	return alteredConfigs(req.(*kmsg.AlterConfigsRequest), func(int) *metadata.Error { return err })
 }
 
 // alterConfigs changes dynamic configurations; the refusals are in the order
-// of alterations.
-func (b *Broker) alterConfigs(alterations []metadata.ConfigAlteration, validateOnly bool) []*metadata.Error {
-	var refusals []*metadata.Error
-	_, failed := b.changeMetadata(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
-		refusals, records = c.AlterConfigs(img, b.Config().NodeID, alterations, validateOnly)
+// of alterations. nodeID is the broker that was asked, -1 for a controller.
+func (b *Broker) alterConfigs(nodeID int32, alterations []metadata.ConfigAlteration, validateOnly bool) (refusals []*metadata.Error, err error) {
+	_, err = b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+		refusals, records = c.AlterConfigs(img, nodeID, alterations, validateOnly)
 		return records
 	})
-	if refusals == nil {
-		refusals = make([]*metadata.Error, len(alterations))
-	}
-	for i := range refusals {
-		if refusals[i] == nil {
-			refusals[i] = failed
-		}
-	}
-	return refusals
+	return refusals, err
 }

@@ -11,10 +11,10 @@ import (
 //	v2  flexible
 //	v3  THROTTLING_QUOTA_EXCEEDED, which does not occur here (KIP-599)
 func init() {
-	register(API{Key: 37, Min: 0, Max: 3, Handle: handleCreatePartitions})
+	registerController(controllerAPI{key: 37, min: 0, max: 3, decide: decideCreatePartitions, refuse: refuseCreatePartitions, clients: true})
 }
 
-func handleCreatePartitions(b *Broker, r *Request) {
+func decideCreatePartitions(b *Broker, r *Request) (kmsg.Response, error) {
 	req := r.Body.(*kmsg.CreatePartitionsRequest)
 	wishes := make([]metadata.PartitionsWish, len(req.Topics))
 	for i, topic := range req.Topics {
@@ -27,19 +27,30 @@ func handleCreatePartitions(b *Broker, r *Request) {
 		}
 	}
 	var results []metadata.PartitionsResult
-	_, failed := b.changeMetadata(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+	_, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
 		results, records = c.CreatePartitions(img, wishes, req.ValidateOnly)
 		return records
 	})
+	if err != nil {
+		return nil, err
+	}
 	resp := kmsg.NewPtrCreatePartitionsResponse()
 	for _, result := range results {
-		if result.Err == nil {
-			result.Err = failed
-		}
 		answer := kmsg.NewCreatePartitionsResponseTopic()
 		answer.Topic = result.Topic
 		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(result.Err)
 		resp.Topics = append(resp.Topics, answer)
 	}
-	r.Reply(resp)
+	return resp, nil
+}
+
+func refuseCreatePartitions(req kmsg.Request, err *metadata.Error) kmsg.Response {
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	for _, topic := range req.(*kmsg.CreatePartitionsRequest).Topics {
+		answer := kmsg.NewCreatePartitionsResponseTopic()
+		answer.Topic = topic.Topic
+		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(err)
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp
 }

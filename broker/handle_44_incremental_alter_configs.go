@@ -11,13 +11,13 @@ import (
 //
 //	v1  flexible
 //
-// Topics, this broker, and the defaults of all brokers. The change is in force
-// when the answer leaves.
+// Topics, single brokers, and the defaults of all brokers. The change is in
+// force on the broker that was asked when the answer leaves.
 func init() {
-	register(API{Key: 44, Min: 0, Max: 1, Handle: handleIncrementalAlterConfigs})
+	registerController(controllerAPI{key: 44, min: 0, max: 1, decide: decideIncrementalAlterConfigs, refuse: refuseIncrementalAlterConfigs, clients: true})
 }
 
-func handleIncrementalAlterConfigs(b *Broker, r *Request) {
+func decideIncrementalAlterConfigs(b *Broker, r *Request) (kmsg.Response, error) {
 	req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)
 	alterations := make([]metadata.ConfigAlteration, len(req.Resources))
 	for i, resource := range req.Resources {
@@ -26,13 +26,24 @@ func handleIncrementalAlterConfigs(b *Broker, r *Request) {
 			alterations[i].Changes = append(alterations[i].Changes, metadata.ConfigChange{Key: c.Name, Op: metadata.ConfigOp(c.Op), Value: c.Value})
 		}
 	}
-	refusals := b.alterConfigs(alterations, req.ValidateOnly)
+	refusals, err := b.alterConfigs(b.askedBroker(r), alterations, req.ValidateOnly)
+	if err != nil {
+		return nil, err
+	}
+	return incrementallyAltered(req, func(i int) *metadata.Error { return refusals[i] }), nil
+}
+
+func refuseIncrementalAlterConfigs(req kmsg.Request, err *metadata.Error) kmsg.Response {
+	return incrementallyAltered(req.(*kmsg.IncrementalAlterConfigsRequest), func(int) *metadata.Error { return err })
+}
+
+func incrementallyAltered(req *kmsg.IncrementalAlterConfigsRequest, refusal func(i int) *metadata.Error) kmsg.Response {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	for i, resource := range req.Resources {
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
-		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(refusals[i])
+		answer.ErrorCode, answer.ErrorMessage = codeAndMessage(refusal(i))
 		resp.Resources = append(resp.Resources, answer)
 	}
-	r.Reply(resp)
+	return resp
 }

@@ -29,8 +29,7 @@ func handleDescribeTopicPartitions(b *Broker, r *Request) {
 		r.Reply(resp)
 		return
 	}
-	_, _, reachable := b.advertised(r.Listener)
-	page := partitionPage{broker: b, reachable: reachable, offlineDirs: b.offlineDirs(),
+	page := partitionPage{view: partitionView{broker: b, img: img, listener: r.Listener, offlineDirs: b.offlineDirs()},
 		left: max(1, int(min(b.Config().MaxRequestPartitionSize, req.ResponsePartitionLimit)))}
 	for _, name := range names {
 		first := int32(0)
@@ -90,10 +89,8 @@ func describedTopic(name *string, code int16) kmsg.DescribeTopicPartitionsRespon
 
 // partitionPage is one page in the making.
 type partitionPage struct {
-	broker      *Broker
-	reachable   bool
-	offlineDirs []string
-	left        int // partitions that still fit
+	view partitionView
+	left int // partitions that still fit
 }
 
 // topic describes partitions from first on; next is the first that did not fit,
@@ -109,9 +106,8 @@ func (page *partitionPage) topic(topic *metadata.Topic, first int32) (answer kms
 		p.Replicas, p.ISR = state.Replicas, state.ISR
 		// Java's admin client does not expect null here.
 		p.EligibleLeaderReplicas, p.LastKnownELR = append([]int32{}, state.ELR...), append([]int32{}, state.LastKnownELR...)
-		if page.broker.isOffline(topic.ID, int32(i), page.offlineDirs) {
-			p.LeaderID, p.OfflineReplicas = -1, state.Replicas
-		} else if !page.reachable {
+		p.OfflineReplicas = page.view.offline(topic, int32(i))
+		if page.view.leader(topic, int32(i), p.OfflineReplicas) != leaderKnown {
 			p.LeaderID = -1
 		}
 		answer.Partitions = append(answer.Partitions, p)

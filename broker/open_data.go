@@ -9,6 +9,7 @@ import (
 
 	"freshet/config"
 	"freshet/metadata"
+	"freshet/metadata/quorum"
 	"freshet/storage"
 	"freshet/vfs"
 )
@@ -21,34 +22,69 @@ func (b *Broker) openData() error {
 	if err != nil {
 		return err
 	}
-	b.meta, err = metadata.Open(metadata.Options{Dir: cfg.MetadataLogDir, NodeID: cfg.NodeID, ClusterID: clusterID,
-		PartitionDirs: partitionDirs, SnapshotBytes: cfg.MetadataBytesPerSnapshot})
+	dirID, err := b.metadataDirID()
 	if err != nil {
 		return err
 	}
-	img := b.meta.Image()
-	clusterID = img.ClusterID
-	// What AlterConfigs set before the restart lies above the static values.
-	if cfg, err = cfg.WithDynamic(img.BrokerConfigs[strconv.Itoa(int(cfg.NodeID))], img.BrokerConfigs[""]); err != nil {
-		_ = b.meta.Close()
-		return fmt.Errorf("the dynamic configuration kept in the metadata does not fit this version: %w", err)
+	options, err := b.quorumOptions(clusterID, dirID, partitionDirs)
+	if err != nil {
+		return err
 	}
-	b.cfg.Store(cfg)
-	for _, dir := range cfg.LogDirs {
-		if _, err := storage.FormatLogDir(vfs.OS{}, dir, clusterID, cfg.NodeID); err != nil {
-			_ = b.meta.Close()
+	if b.quorum, err = quorum.Open(options); err != nil {
+		return err
+	}
+	b.meta = b.quorum
+	if b.clusterID = clusterID; clusterID == "" {
+		b.clusterID = b.meta.Image().ClusterID
+	}
+	if err := b.openDirs(dirID); err != nil {
+		_ = b.meta.Close()
+		return err
+	}
+	return nil
+}
+
+// openDirs formats what is not formatted yet, and loads the logs of a broker.
+func (b *Broker) openDirs(metadataDirID metadata.UUID) error {
+	cfg := b.Config()
+	if err := b.refreshConfig(); err != nil {
+		return err
+	}
+	cfg = b.Config()
+	if _, ok, err := storage.ReadMetaProperties(vfs.OS{}, cfg.MetadataLogDir); err != nil {
+		return err
+	} else if !ok {
+		meta := storage.MetaProperties{ClusterID: b.clusterID, NodeID: cfg.NodeID, DirectoryID: storage.UUID(metadataDirID)}
+		if err := storage.FormatLogDirAs(vfs.OS{}, cfg.MetadataLogDir, meta); err != nil {
 			return err
 		}
 	}
-	if err := b.openLogs(clusterID); err != nil {
-		_ = b.meta.Close()
+	for _, dir := range cfg.LogDirs {
+		if _, err := storage.FormatLogDir(vfs.OS{}, dir, b.clusterID, cfg.NodeID); err != nil {
+			return err
+		}
+	}
+	if !cfg.Role.Broker {
+		return nil
+	}
+	if err := b.openLogs(b.clusterID); err != nil {
 		return err
 	}
-	if err := b.register(); err != nil {
-		b.closeData()
-		return err
+	b.member = newLifecycle(b)
+	b.member.previousEpoch = b.previousEpoch()
+	return nil
+}
+
+// refreshConfig lays what AlterConfigs set, by this node's metadata, above the
+// static values.
+func (b *Broker) refreshConfig() error {
+	cfg, img := b.Config(), b.meta.Image()
+	cfg, err := cfg.WithDynamic(img.BrokerConfigs[strconv.Itoa(int(cfg.NodeID))], img.BrokerConfigs[""])
+	if err != nil {
+		return fmt.Errorf("the dynamic configuration kept in the metadata does not fit this version: %w", err)
 	}
-	return b.setStraysAside()
+	b.cfg.Store(cfg)
+	return nil
 }
 
 // inspectDirs reads which cluster the directories belong to and which
@@ -153,25 +189,6 @@ func cleanerConfig(cfg *config.BrokerConfig) storage.CleanerConfig {
 	}
 }
 
-// register records this broker and its directories in the metadata, so that
-// replicas can be placed on it.
-func (b *Broker) register() error {
-	cfg := b.Config()
-	self := metadata.Registration{BrokerID: cfg.NodeID, Rack: cfg.Rack, IncarnationID: metadata.RandomUUID(), PreviousBrokerEpoch: -1}
-	for _, d := range b.logs.Dirs() {
-		self.Dirs = append(self.Dirs, metadata.UUID(d.DirectoryID))
-	}
-	_, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		self.ClusterID = img.ClusterID
-		records, refusal := b.controller().RegisterAlone(img, self)
-		if refusal != nil {
-			return nil, refusal
-		}
-		return records, nil
-	})
-	return err
-}
-
 // setStraysAside renames the partitions that the metadata does not know: they
 // are not served and not deleted.
 func (b *Broker) setStraysAside() error {
@@ -184,7 +201,6 @@ func (b *Broker) setStraysAside() error {
 			}
 		}
 		if _, err := b.logs.RenameStray(tp); err != nil {
-			b.closeData()
 			return err
 		}
 	}
@@ -205,18 +221,24 @@ func (b *Broker) getOrCreate(tp storage.TopicPartition, id storage.UUID, cfg sto
 	return b.logs.Create(tp, &id, cfg)
 }
 
-// brokerEpoch is what the clean shutdown marker records; a broker that stands
-// alone registers once.
-const brokerEpoch = 1
-
-// closeData flushes and closes the logs and the metadata.
+// closeData flushes and closes the logs, leaves the cluster and closes the
+// metadata. The controllers are left last, so that they hear from this node as
+// long as it has something to say.
 func (b *Broker) closeData() {
 	if b.logs != nil {
-		if err := b.logs.Close(brokerEpoch); err != nil {
+		if err := b.logs.Close(max(b.brokerEpoch(), b.member.previousEpoch)); err != nil {
 			slog.Error("log directories were not shut down cleanly; they will be recovered at the next start", "error", err)
 		}
 	}
+	b.endLife()
+	b.ctl.forwards.close()
+	b.ctl.isr.channel.close()
+	if b.member != nil {
+		b.member.channel.close()
+	}
+	b.tasks.Wait()
 	if err := b.meta.Close(); err != nil {
 		slog.Error("metadata was not closed cleanly", "error", err)
 	}
+	b.ctl.server.stop()
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -21,9 +20,10 @@ type BrokerConfig struct {
 
 	NodeID                  int32 // node.id, broker.id
 	Rack                    string
-	Listeners               []Listener // for clients; those of the controller are left out
+	Listeners               []Listener // for clients; those of the controller are in Role
 	AdvertisedListeners     []Listener
 	ControllerListenerNames []string
+	InterBrokerListener     string   // inter.broker.listener.name, or the listener found for it
 	LogDirs                 []string // log.dirs or log.dir
 	MetadataLogDir          string   // metadata.log.dir or the first of LogDirs
 
@@ -44,8 +44,10 @@ type BrokerConfig struct {
 	LogFlushOffsetCheckpointMs int32
 	LogFlushStartCheckpointMs  int32 // log.flush.start.offset.checkpoint.interval.ms
 	HighWatermarkCheckpointMs  int64 // replica.high.watermark.checkpoint.interval.ms
+	ReplicaLagTimeMaxMs        int64 // replica.lag.time.max.ms
 	LogInitialTaskDelayMs      int64
 
+	Role    RoleConfig
 	Cleaner CleanerConfig
 	Network NetworkConfig
 	Group   GroupConfig
@@ -167,6 +169,7 @@ func (c *BrokerConfig) fill(r *reader) error {
 	c.LogFlushOffsetCheckpointMs = r.int32("log.flush.offset.checkpoint.interval.ms")
 	c.LogFlushStartCheckpointMs = r.int32("log.flush.start.offset.checkpoint.interval.ms")
 	c.HighWatermarkCheckpointMs = r.int64("replica.high.watermark.checkpoint.interval.ms")
+	c.ReplicaLagTimeMaxMs = r.int64("replica.lag.time.max.ms")
 	c.LogInitialTaskDelayMs = r.int64("log.initial.task.delay.ms")
 	c.Freshet = FreshetConfig{
 		AdminListener:      r.text("freshet.admin.listener"),
@@ -185,6 +188,9 @@ func (c *BrokerConfig) fill(r *reader) error {
 	}
 	c.fillGroup(r)
 	if err := c.fillNetwork(r); err != nil {
+		return err
+	}
+	if err := c.fillRole(r); err != nil {
 		return err
 	}
 	return c.resolveListeners(r)
@@ -274,18 +280,7 @@ func (c *BrokerConfig) validateNode(r *reader) error {
 		}
 		c.NodeID = id
 	}
-	roles := r.list("process.roles")
-	if !slices.Contains(roles, "broker") || !slices.Contains(roles, "controller") {
-		return invalid("process.roles", r.text("process.roles"), "this version runs both roles in one process: broker,controller")
-	}
-	for _, voter := range r.list("controller.quorum.voters") {
-		id, _, _ := strings.Cut(voter, "@")
-		if id != fmt.Sprint(c.NodeID) {
-			return invalid("controller.quorum.voters", r.text("controller.quorum.voters"),
-				fmt.Sprintf("this version runs a single node, so the only voter can be node %d itself", c.NodeID))
-		}
-	}
-	return nil
+	return c.validateRole(r)
 }
 
 // OffsetsTopic are the topic configurations that __consumer_offsets is created

@@ -164,8 +164,14 @@ func TestBadValues(t *testing.T) {
 	f("advertised.listeners", "PLAINTEXT://0.0.0.0:9092", "cannot be advertised")
 	f("advertised.listeners", "SASL_SSL://h:9092", "is not one of listeners")
 	f("listener.security.protocol.map", "A:B", "each entry must be NAME:PROTOCOL")
-	f("process.roles", "broker", "both roles in one process")
-	f("controller.quorum.voters", "1@a:9093,2@b:9093", "single node")
+	f("process.roles", "broker", "controller.quorum.bootstrap.servers must contain the set of bootstrap controllers")
+	f("controller.quorum.voters", "1@a:9093,2@b:9093", "controller.listener.names must contain at least one value appearing")
+	f("controller.quorum.voters", "a:9093", "Each entry should be in the form `{id}@{host}:{port}`.")
+	f("controller.quorum.voters", "x@a:9093", "Failed to parse voter ID as an integer from x")
+	f("controller.quorum.voters", "1@a", "Failed to parse host name from entry 1@a")
+	f("controller.quorum.voters", "1@a:9093,1@b:9093", "listed twice")
+	f("controller.quorum.bootstrap.servers", "a", "Failed to parse host name from a for the configuration")
+	f("inter.broker.listener.name", "INTERNAL", "must be a listener name defined in advertised.listeners")
 	f("queued.max.request.bytes", "1000", "socket.request.max.bytes, which is 104857600")
 	f("max.connections.per.ip", "0", "zero is allowed only with")
 	f("max.connections.per.ip.overrides", "host", "each entry must be host:count")
@@ -192,6 +198,75 @@ func TestKraftQuickstartFile(t *testing.T) {
 	}
 	if len(c.AdvertisedListeners) != 1 || c.AdvertisedListeners[0].String() != "PLAINTEXT://localhost:9092" {
 		t.Errorf("advertised %v", c.AdvertisedListeners)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	node := func(values ...string) (*BrokerConfig, error) {
+		all := map[string]string{"node.id": "2", "controller.listener.names": "CONTROLLER", "controller.quorum.voters": "1@a:9093,2@b:9093,3@c:9093",
+			"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"}
+		for i := 0; i < len(values); i += 2 {
+			all[values[i]] = values[i+1]
+		}
+		return NewBroker(NewStatic(all))
+	}
+	good := func(values ...string) *BrokerConfig {
+		t.Helper()
+		c, err := node(values...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	bad := func(want string, values ...string) {
+		t.Helper()
+		if _, err := node(values...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", values, err, want)
+		}
+	}
+	const client, control = "PLAINTEXT://h:9092", "CONTROLLER://h:9093"
+	c := good("process.roles", "broker,controller", "listeners", client+","+control)
+	if !c.Role.Broker || !c.Role.Controller || len(c.Role.Listeners) != 1 || c.Role.Advertised[0].String() != control || !c.IsVoter() || len(c.Role.Voters) != 3 {
+		t.Errorf("combined: %+v", c.Role)
+	}
+	if c.InterBrokerListener != "PLAINTEXT" {
+		t.Errorf("brokers use listener %q", c.InterBrokerListener)
+	}
+	c = good("process.roles", "controller", "listeners", control)
+	if c.Role.Broker || len(c.Listeners) != 0 || len(c.Role.Listeners) != 1 {
+		t.Errorf("controller: %+v", c)
+	}
+	c = good("process.roles", "broker", "listeners", client, "node.id", "7")
+	if c.Role.Controller || c.IsVoter() {
+		t.Errorf("broker: %+v", c.Role)
+	}
+	bad("the node id 2 must not be included", "process.roles", "broker", "listeners", client)
+	bad("the node id 9 must be included", "process.roles", "controller", "listeners", control, "node.id", "9")
+	bad("must only contain KRaft controller listeners", "process.roles", "controller", "listeners", client+","+control)
+	bad("must not contain a value appearing", "process.roles", "broker", "listeners", client+","+control, "node.id", "7")
+	bad("must contain at least one value when", "process.roles", "broker", "listeners", client, "node.id", "7", "controller.listener.names", "")
+	bad("must only contain values appearing", "process.roles", "broker,controller", "listeners", client)
+	bad("is not routeable", "process.roles", "broker,controller", "listeners", client+","+control, "controller.quorum.voters", "2@0.0.0.0:9093")
+	bad("Only one of", "process.roles", "broker,controller", "listeners", client+","+control,
+		"inter.broker.listener.name", "PLAINTEXT", "security.inter.broker.protocol", "PLAINTEXT")
+}
+
+func TestInitialControllers(t *testing.T) {
+	const a, b = "1@h:9093:AAAAAAAAAAAAAAAAAAAAAQ", "2@[::1]:9094:AAAAAAAAAAAAAAAAAAAAAg"
+	voters, err := ParseInitialControllers(a + "," + b)
+	if err != nil || len(voters) != 2 || voters[0].String() != a || voters[1].String() != b || voters[1].Host != "::1" {
+		t.Fatalf("%v, %v", voters, err)
+	}
+	for text, want := range map[string]string{
+		"":                                     "No voters given",
+		"1@h:9093":                             "Failed to parse directory ID",
+		"x@h:9093:AAAAAAAAAAAAAAAAAAAAAQ":      "Failed to parse dynamic voter string",
+		a + "," + a:                            "Node id 1 was specified more than once.",
+		a + ",2@h:9093:AAAAAAAAAAAAAAAAAAAAAQ": "Directory id AAAAAAAAAAAAAAAAAAAAAQ was specified more than once.",
+	} {
+		if _, err := ParseInitialControllers(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ var freshetDefs = []Def{
 		"Address (host:port) of the HTTP server for metrics, health and profiles, which asks nobody who they are; empty turns it off."},
 	{"freshet.auto.format", Boolean, "false", anyValue, Medium, ReadOnly, Works, public,
 		"Whether empty log.dirs are formatted at start; without a configuration file they always are. Apache Kafka asks for kafka-storage.sh format, which protects a broker whose disks are not mounted."},
+	{"freshet.broker.disconnect.grace.ms", Int, "200", atLeast(0), Low, ReadOnly, Works, public,
+		"Time in ms after which the active controller fences a broker whose connections broke, unless it is heard of again; a broker that is silent but connected has broker.session.timeout.ms."},
 	{"freshet.io.engine", String, "auto", oneOf("auto", "uring", "pwritev"), High, ReadOnly, Works, public,
 		"Engine of log writes: uring batches them into io_uring submissions, pwritev writes at once, auto chooses by what it measures on this kernel and file system."},
 	{"freshet.validate.compressed", Boolean, "true", anyValue, Medium, ReadOnly, Works, public,

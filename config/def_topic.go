@@ -68,6 +68,6 @@ var topicDefs = []Def{
 		"Largest random time in ms taken off a segment's age limit so that many do not roll at once."},
 	{"segment.ms", Long, "604800000", atLeast(1), Medium, ClusterWide, Works, public,
 		"Age in ms at which a segment is closed even if it is small."},
-	{"unclean.leader.election.enable", Boolean, "false", anyValue, Medium, ClusterWide, NoEffect, public,
+	{"unclean.leader.election.enable", Boolean, "false", anyValue, Medium, ClusterWide, Works, public,
 		"Whether a replica that is not in sync may become leader, at the price of lost records."},
 }

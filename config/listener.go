@@ -117,29 +117,83 @@ func (c *BrokerConfig) resolveListeners(r *reader) error {
 		return err
 	}
 	for _, l := range all {
-		if slices.Contains(c.ControllerListenerNames, l.Name) {
-			continue
-		}
 		if l.Protocol != "PLAINTEXT" {
 			return invalid("listeners", l.String(), fmt.Sprintf("listener %s uses the security protocol %s, but this version serves PLAINTEXT listeners only", l.Name, l.Protocol))
 		}
+		if slices.Contains(c.ControllerListenerNames, l.Name) {
+			c.Role.Listeners = append(c.Role.Listeners, l)
+			continue
+		}
 		c.Listeners = append(c.Listeners, l)
+	}
+	if !c.Role.Broker {
+		return c.adviseControllers(r, protocols)
 	}
 	if len(c.Listeners) == 0 {
 		return invalid("listeners", r.text("listeners"), "at least one listener must be for clients, that is, not named in controller.listener.names")
 	}
-	if !r.isSet("advertised.listeners") {
-		c.AdvertisedListeners = slices.Clone(c.Listeners)
-		return c.checkAdvertised("listeners")
+	if err := c.adviseControllers(r, protocols); err != nil {
+		return err
 	}
-	c.AdvertisedListeners, err = parseListeners("advertised.listeners", r.list("advertised.listeners"), protocols)
+	key := "listeners"
+	c.AdvertisedListeners = slices.Clone(c.Listeners)
+	if r.isSet("advertised.listeners") {
+		key = "advertised.listeners"
+		if c.AdvertisedListeners, err = parseListeners(key, r.list(key), protocols); err != nil {
+			return err
+		}
+		c.AdvertisedListeners = slices.DeleteFunc(c.AdvertisedListeners, func(l Listener) bool {
+			return slices.Contains(c.ControllerListenerNames, l.Name)
+		})
+	}
+	if err := c.checkAdvertised(key); err != nil {
+		return err
+	}
+	return c.chooseInterBroker(r)
+}
+
+// adviseControllers fills what other nodes are told of the controller
+// listeners: advertised.listeners where it names them, else listeners
+// (KIP-853).
+func (c *BrokerConfig) adviseControllers(r *reader, protocols map[string]string) error {
+	advertised, err := parseListeners("advertised.listeners", r.list("advertised.listeners"), protocols)
 	if err != nil {
 		return err
 	}
-	c.AdvertisedListeners = slices.DeleteFunc(c.AdvertisedListeners, func(l Listener) bool {
-		return slices.Contains(c.ControllerListenerNames, l.Name)
-	})
-	return c.checkAdvertised("advertised.listeners")
+	for _, l := range c.Role.Listeners {
+		if i := slices.IndexFunc(advertised, func(a Listener) bool { return a.Name == l.Name }); i >= 0 {
+			l = advertised[i]
+			if l.Host == "0.0.0.0" || l.Host == "::" {
+				return invalid("advertised.listeners", l.String(), "the meta-address "+l.Host+" cannot be advertised; use an address that the other nodes can reach")
+			}
+		}
+		if l.Host == "0.0.0.0" || l.Host == "::" {
+			l.Host = "" // the machine's name
+		}
+		c.Role.Advertised = append(c.Role.Advertised, l)
+	}
+	return nil
+}
+
+// chooseInterBroker finds the listener that brokers use among themselves:
+// inter.broker.listener.name, or the first that speaks
+// security.inter.broker.protocol.
+func (c *BrokerConfig) chooseInterBroker(r *reader) error {
+	name := strings.ToUpper(r.text("inter.broker.listener.name"))
+	protocol := r.text("security.inter.broker.protocol")
+	if name != "" && r.isSet("security.inter.broker.protocol") {
+		return fmt.Errorf("Only one of inter.broker.listener.name and security.inter.broker.protocol should be set.")
+	}
+	var names []string
+	for _, l := range c.AdvertisedListeners {
+		names = append(names, l.Name)
+		if name == "" && l.Protocol == protocol || l.Name == name {
+			c.InterBrokerListener = l.Name
+			return nil
+		}
+	}
+	return fmt.Errorf("inter.broker.listener.name must be a listener name defined in advertised.listeners. "+
+		"The valid options based on currently configured listeners are %s", strings.Join(names, ","))
 }
 
 // checkAdvertised checks that clients can use what they are told.

@@ -56,10 +56,12 @@ const maxVersion = 31
 var schemas [MaxKey + 1]*schema
 
 func init() {
-	for i := range requestSchemas {
-		s := &requestSchemas[i]
-		schemas[s.key] = s
-		measure(s.fields, s.flexibleFrom)
+	for _, table := range [][]schema{requestSchemas, controllerSchemas} {
+		for i := range table {
+			s := &table[i]
+			schemas[s.key] = s
+			measure(s.fields, s.flexibleFrom)
+		}
 	}
 }
 

@@ -1,0 +1,331 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"freshet/metadata"
+)
+
+// activeController is what this node does while it is the active controller:
+// it watches over the brokers, moves leaderships, and says what became
+// unavailable. What it knows beyond the image is soft: a new active controller
+// begins with every broker as just heard of.
+type activeController struct {
+	broker *Broker
+	wake   chan struct{}
+
+	mu struct {
+		sync.Mutex
+		term     int32 // epoch of the quorum in which it is active; -1: it is not
+		liveness *metadata.Liveness
+		// gone are brokers whose connections broke and who were not heard of
+		// since: a new process of theirs need not wait for a session to end.
+		gone map[int32]bool
+	}
+}
+
+const (
+	// livenessTick is the longest pause between looks at the sessions.
+	livenessTick = 100 * time.Millisecond
+	// stalledTick is a pause after which this process itself must have stood
+	// still: nobody could be heard meanwhile, so all sessions begin anew.
+	stalledTick = 2 * time.Second
+	// balanceMoves bounds the leaders moved at one look at the balance; those
+	// that remain follow after balancePause.
+	balanceMoves = 1000
+	balancePause = time.Second
+)
+
+func newActiveController(b *Broker) *activeController {
+	a := &activeController{broker: b, wake: make(chan struct{}, 1)}
+	role := b.Config().Role
+	a.mu.term = -1
+	a.mu.liveness = metadata.NewLiveness(int64(role.SessionTimeoutMs), int64(role.DisconnectGraceMs))
+	a.mu.gone = map[int32]bool{}
+	return a
+}
+
+// lead is called by the quorum when the leader changes.
+func (a *activeController) lead(id, epoch int32) {
+	self := a.broker.Config().NodeID
+	a.mu.Lock()
+	was := a.mu.term >= 0
+	a.mu.term = -1
+	if id == self {
+		a.mu.term = epoch
+	}
+	a.mu.Unlock()
+	switch {
+	case id == self && !a.broker.aloneInQuorum():
+		slog.Info("this node is the active controller", "epoch", epoch)
+	case was && id != self:
+		slog.Info("this node is no longer the active controller", "leader", id, "epoch", epoch)
+	}
+	a.poke()
+}
+
+// peerDown is called by the quorum, on its leader, when the last connection of
+// a member broke.
+func (a *activeController) peerDown(id int32) {
+	a.mu.Lock()
+	a.mu.gone[id] = true
+	a.mu.liveness.Disconnected(id, monotonicMs())
+	a.mu.Unlock()
+	a.poke()
+}
+
+// isGone reports whether the broker's process was seen to end.
+func (a *activeController) isGone(id int32) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.mu.gone[id]
+}
+
+// registered notes that a broker registered just now.
+func (a *activeController) registered(id int32, epoch int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.mu.gone, id)
+	a.mu.liveness.Heartbeat(id, epoch, -1, monotonicMs())
+}
+
+// heard notes a heartbeat and returns the smallest metadata index that an
+// active broker has reported.
+func (a *activeController) heard(id int32, epoch, metadataOffset int64) int64 {
+	img := a.broker.meta.Image()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if img.BrokerEpoch(id) == epoch {
+		delete(a.mu.gone, id)
+		a.mu.liveness.Heartbeat(id, epoch, metadataOffset, monotonicMs())
+	}
+	return a.mu.liveness.LowestActiveOffset(img)
+}
+
+func (a *activeController) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run works while this node is active, and waits otherwise.
+func (a *activeController) run(ctx context.Context) {
+	timer := time.NewTimer(livenessTick)
+	defer timer.Stop()
+	begun := int32(-1)
+	var last, nextBalance, nextUnclean time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		case <-timer.C:
+		}
+		timer.Reset(livenessTick)
+		now := time.Now()
+		term := a.term()
+		if term < 0 {
+			begun = -1
+			continue
+		}
+		role := a.broker.Config().Role
+		if term != begun || now.Sub(last) > stalledTick {
+			if begun = term; !a.activate() {
+				begun = -1
+				continue
+			}
+			nextBalance = now.Add(time.Duration(role.LeaderImbalanceCheckSeconds) * time.Second)
+			nextUnclean = now
+		}
+		last = now
+		a.fenceSilent()
+		if role.AutoLeaderRebalance && now.After(nextBalance) {
+			nextBalance = now.Add(time.Duration(role.LeaderImbalanceCheckSeconds) * time.Second)
+			if a.balance() {
+				nextBalance = now.Add(balancePause)
+			}
+		}
+		if now.After(nextUnclean) {
+			nextUnclean = now.Add(time.Duration(role.UncleanElectionIntervalMs) * time.Millisecond)
+			a.electUnclean()
+		}
+	}
+}
+
+func (a *activeController) term() int32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.mu.term
+}
+
+// activate begins a term: everything committed before it must be in the image
+// first, which a change without records waits for.
+func (a *activeController) activate() bool {
+	img, err := a.broker.meta.Do(func(*metadata.Image) ([]metadata.Record, error) { return nil, nil })
+	if err != nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var down []int32
+	for id := range a.mu.gone {
+		down = append(down, id)
+	}
+	a.mu.liveness.Activate(img, monotonicMs(), down)
+	return true
+}
+
+// fenceSilent fences the brokers whose sessions or grace periods are over.
+func (a *activeController) fenceSilent() {
+	b := a.broker
+	old := b.meta.Image()
+	a.mu.Lock()
+	dead := a.mu.liveness.Tick(old, monotonicMs())
+	a.mu.Unlock()
+	if len(dead) == 0 || len(old.Brokers) == 1 {
+		return // nobody could take over from the only broker
+	}
+	var losses []metadata.Loss
+	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) []metadata.Record {
+		records := c.FenceBroker(img, a.stillDead(img, dead)...)
+		losses = metadata.Losses(img, records)
+		return records
+	})
+	if err != nil {
+		return
+	}
+	reportLosses(losses)
+	for _, id := range dead {
+		if was := old.Broker(id); was != nil && !was.Fenced && img.Broker(id) != nil && img.Broker(id).Fenced {
+			slog.Warn("broker is fenced: it was not heard of, and others lead its partitions", "broker", id, "disconnected", a.isGone(id))
+		}
+	}
+	a.changed(old, img)
+}
+
+// stillDead drops those that were heard of since.
+func (a *activeController) stillDead(img *metadata.Image, ids []int32) []int32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := monotonicMs()
+	var dead []int32
+	for _, id := range ids {
+		if img.Broker(id) != nil && a.mu.liveness.Overdue(id, now) {
+			dead = append(dead, id)
+		}
+	}
+	return dead
+}
+
+// balance moves leaderships back to preferred replicas, at most balanceMoves;
+// more says that there are more.
+func (a *activeController) balance() (more bool) {
+	b := a.broker
+	old := b.meta.Image()
+	if records, _ := b.controller().BalanceLeaders(old, 1); len(records) == 0 {
+		return false
+	}
+	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+		records, more = c.BalanceLeaders(img, balanceMoves)
+		return records
+	})
+	if err != nil {
+		return false
+	}
+	slog.Info("leaders moved back to preferred replicas", "partitions", countLeaderChanges(old, img))
+	return more
+}
+
+// electUnclean elects leaders that may lack records, where the configuration
+// wants that, and says which.
+func (a *activeController) electUnclean() {
+	b := a.broker
+	old := b.meta.Image()
+	if records, _ := b.controller().UncleanElections(old, 1); len(records) == 0 {
+		return
+	}
+	var losses []metadata.Loss
+	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
+		records, _ = c.UncleanElections(img, balanceMoves)
+		losses = metadata.Losses(img, records)
+		return records
+	})
+	if err == nil {
+		reportLosses(losses)
+		a.changed(old, img)
+	}
+}
+
+// reportLosses writes one line for each partition that may have lost records.
+func reportLosses(losses []metadata.Loss) {
+	for _, loss := range losses {
+		slog.Error("RECORDS MAY BE LOST: "+loss.String(), "topic", loss.Topic, "partition", loss.Partition, "leader", loss.Leader)
+	}
+}
+
+// whyUnavailable says in plain words which brokers a partition without a leader
+// waits for.
+func whyUnavailable(img *metadata.Image, topic *metadata.Topic, index int32) string {
+	p := topic.Partitions[index]
+	waits := append(slices.Clone(p.ISR), p.ELR...)
+	name := fmt.Sprintf("%s-%d", topic.Name, index)
+	switch {
+	case len(waits) > 0:
+		return fmt.Sprintf("%s waits for one of the brokers %v, which alone are known to hold everything acknowledged", name, waits)
+	case len(p.LastKnownELR) > 0:
+		return fmt.Sprintf("%s has no replica left that is known to hold everything; broker %v led last", name, p.LastKnownELR)
+	}
+	return fmt.Sprintf("%s has replicas on the brokers %v, none of which can lead", name, p.Replicas)
+}
+
+// maxNamed bounds the partitions that one log line names.
+const maxNamed = 10
+
+// changed says what became unavailable, and what is available again, between
+// two images.
+func (a *activeController) changed(old, next *metadata.Image) {
+	var lost, back []string
+	nLost, nBack := 0, 0
+	for _, topic := range metadata.Diff(old, next).Changed {
+		before := old.TopicByID(topic.ID)
+		for i, p := range topic.ChangedSince(before) {
+			was := before == nil || before.Partition(i) == nil || before.Partition(i).Leader >= 0
+			switch {
+			case was && p.Leader < 0:
+				if nLost++; nLost <= maxNamed {
+					lost = append(lost, whyUnavailable(next, topic, i))
+				}
+			case !was && p.Leader >= 0:
+				if nBack++; nBack <= maxNamed {
+					back = append(back, fmt.Sprintf("%s-%d", topic.Name, i))
+				}
+			}
+		}
+	}
+	if nLost > 0 {
+		slog.Error("partitions are unavailable", "partitions", nLost, "first", lost)
+	}
+	if nBack > 0 {
+		slog.Info("partitions have a leader again", "partitions", nBack, "first", back)
+	}
+}
+
+// countLeaderChanges counts the partitions whose leader differs.
+func countLeaderChanges(old, next *metadata.Image) int {
+	n := 0
+	for _, topic := range metadata.Diff(old, next).Changed {
+		before := old.TopicByID(topic.ID)
+		for i, p := range topic.ChangedSince(before) {
+			if before != nil && before.Partition(i) != nil && before.Partition(i).Leader != p.Leader {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,390 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freshet/config"
+	"freshet/metadata"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// lifecycle is this broker's membership in the cluster: registered with an
+// epoch, fenced until it has caught up with the metadata and serves, kept alive
+// by heartbeats, and taken out of the leaderships before it stops (Kafka:
+// BrokerLifecycleManager). It has one goroutine and one connection of its own.
+type lifecycle struct {
+	broker      *Broker
+	channel     *controllerChannel
+	incarnation metadata.UUID
+	// previousEpoch is the broker epoch of the last clean stop, -1 for none:
+	// after an unclean one the controller does not count on what this broker
+	// had (KIP-966).
+	previousEpoch int64
+
+	epoch atomic.Int64 // broker epoch; -1 before the first registration
+	ready atomic.Bool  // everything is open and served: may be unfenced
+
+	wantShutdown atomic.Bool
+	wake         chan struct{} // one token: heartbeat now
+	ended        chan struct{} // the goroutine has returned
+
+	mu struct {
+		sync.Mutex
+		unfenced   chan struct{} // closed when first unfenced
+		released   chan struct{} // closed when the controller lets it stop
+		wasFenced  bool
+		clockAside time.Time // when the clock was last complained about
+	}
+}
+
+// Times of the lifecycle that Kafka has no keys for.
+const (
+	lifecycleRetryMin  = 20 * time.Millisecond
+	lifecycleRetryMax  = 500 * time.Millisecond
+	shutdownBeat       = 50 * time.Millisecond // between heartbeats while leaders move
+	clockTolerance     = 10 * time.Second
+	clockComplaint     = time.Minute
+	heartbeatClockTag  = 10_001 // tagged field of heartbeat answers: the controller's wall clock, ms
+	maxControlledStop  = 30 * time.Second
+	waitingForMajority = 5 * time.Second // until the log says what the start waits for
+)
+
+func newLifecycle(b *Broker) *lifecycle {
+	lc := &lifecycle{broker: b, channel: &controllerChannel{broker: b}, incarnation: metadata.RandomUUID(),
+		previousEpoch: -1, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	lc.epoch.Store(-1)
+	lc.mu.unfenced, lc.mu.released = make(chan struct{}), make(chan struct{})
+	return lc
+}
+
+// register registers this broker and returns when its own image shows it. It
+// tries until the configuration's time is over: controllers may still be
+// electing, and a crashed predecessor of the same id may not be fenced yet.
+func (lc *lifecycle) register(ctx context.Context) error {
+	cfg := lc.broker.Config()
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.Role.RegistrationMs)*time.Millisecond)
+	defer cancel()
+	begun, complained := time.Now(), false
+	for pause := lifecycleRetryMin; ; pause = min(2*pause, lifecycleRetryMax) {
+		epoch, err := lc.tryRegister(ctx)
+		if err == nil {
+			lc.epoch.Store(epoch)
+			return lc.broker.meta.WaitIndex(ctx, epoch)
+		}
+		var final *registrationError
+		if errors.As(err, &final) && final.final {
+			return err
+		}
+		if !complained && time.Since(begun) > waitingForMajority {
+			complained = true
+			slog.Warn("still waiting to be registered with the controllers; a majority of them must be up", "error", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			if lc.broker.stopped.Load() {
+				return errStopping
+			}
+			return fmt.Errorf("broker %d could not register with the controllers in %d ms (initial.broker.registration.timeout.ms): %w", cfg.NodeID, cfg.Role.RegistrationMs, err)
+		}
+	}
+}
+
+// registrationError is a refused registration; final ones do not get better.
+type registrationError struct {
+	final bool
+	text  string
+}
+
+func (e *registrationError) Error() string { return e.text }
+
+func (lc *lifecycle) tryRegister(ctx context.Context) (epoch int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lc.requestTime())
+	defer cancel()
+	answer, err := lc.channel.ask(ctx, lc.registration())
+	if err != nil {
+		return 0, err
+	}
+	resp := answer.(*kmsg.BrokerRegistrationResponse)
+	id := lc.broker.Config().NodeID
+	switch resp.ErrorCode {
+	case 0:
+		return resp.BrokerEpoch, nil
+	case kerr.DuplicateBrokerRegistration.Code:
+		return 0, &registrationError{text: fmt.Sprintf("another broker with node.id %d is registered and alive: give this one another node.id, or stop the other", id)}
+	case kerr.InconsistentClusterID.Code:
+		return 0, &registrationError{final: true, text: fmt.Sprintf("this broker's log directories are of cluster %s, but the controllers are of another cluster: "+
+			"use log.dirs of that cluster, or correct controller.quorum.voters or controller.quorum.bootstrap.servers", lc.broker.meta.Image().ClusterID)}
+	case kerr.UnsupportedVersion.Code:
+		return 0, &registrationError{final: true, text: "this version of freshet does not support the features that the cluster has finalized: use a newer one (freshet features describe)"}
+	case kerr.InvalidRegistration.Code:
+		return 0, &registrationError{final: true, text: "the controllers refuse this broker's registration as invalid: look at the active controller's log"}
+	}
+	return 0, fmt.Errorf("the controller answered the registration with %w", kerr.ErrorForCode(resp.ErrorCode))
+}
+
+// requestTime bounds one request to the controller, so that a hung one does
+// not eat the session.
+func (lc *lifecycle) requestTime() time.Duration {
+	role := lc.broker.Config().Role
+	return time.Duration(max(role.RequestTimeoutMs, 100)) * time.Millisecond
+}
+
+// registration is the request that registers this broker.
+func (lc *lifecycle) registration() *kmsg.BrokerRegistrationRequest {
+	b := lc.broker
+	cfg := b.Config()
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.Version = 4
+	req.BrokerID, req.ClusterID, req.IncarnationID = cfg.NodeID, b.clusterID, lc.incarnation
+	req.PreviousBrokerEpoch = lc.previousEpoch
+	if cfg.Rack != "" {
+		req.Rack = &cfg.Rack
+	}
+	for _, l := range cfg.AdvertisedListeners {
+		host, port, ok := b.ownAddress(l.Name)
+		if !ok {
+			continue
+		}
+		req.Listeners = append(req.Listeners, kmsg.BrokerRegistrationRequestListener{
+			Name: l.Name, Host: host, Port: uint16(port), SecurityProtocol: securityProtocol(l)})
+	}
+	for _, f := range metadata.SupportedFeatures() {
+		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
+	}
+	for _, d := range b.logs.Dirs() {
+		if d.Err == nil {
+			req.LogDirs = append(req.LogDirs, d.DirectoryID)
+		}
+	}
+	return req
+}
+
+// securityProtocol is the protocol's number (Kafka: SecurityProtocol).
+func securityProtocol(l config.Listener) int16 {
+	return map[string]int16{"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3}[l.Protocol]
+}
+
+// run sends heartbeats until ctx ends.
+func (lc *lifecycle) run(ctx context.Context) {
+	defer close(lc.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	pause := lifecycleRetryMin
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-lc.wake:
+		case <-timer.C:
+		}
+		next, err := lc.beat(ctx)
+		switch {
+		case err == nil:
+			pause = lifecycleRetryMin
+		case ctx.Err() != nil:
+			return
+		default:
+			slog.Debug("heartbeat failed", "error", err)
+			next, pause = pause+rand.N(pause), min(2*pause, lifecycleRetryMax)
+		}
+		timer.Reset(next)
+	}
+}
+
+// beat sends one heartbeat and says when the next is due.
+func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
+	b := lc.broker
+	role := b.Config().Role
+	ctx, cancel := context.WithTimeout(ctx, lc.requestTime())
+	defer cancel()
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.Version = 2
+	req.BrokerID, req.BrokerEpoch = b.Config().NodeID, lc.epoch.Load()
+	req.CurrentMetadataOffset = b.meta.Image().Index
+	req.WantFence, req.WantShutdown = !lc.ready.Load(), lc.wantShutdown.Load()
+	for _, d := range b.logs.Dirs() {
+		if d.Err != nil {
+			req.OfflineLogDirs = append(req.OfflineLogDirs, d.DirectoryID)
+		}
+	}
+	sent := time.Now()
+	answer, err := lc.channel.ask(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	resp := answer.(*kmsg.BrokerHeartbeatResponse)
+	switch resp.ErrorCode {
+	case 0:
+	case kerr.StaleBrokerEpoch.Code, kerr.BrokerIDNotRegistered.Code:
+		return 0, lc.registerAgain(ctx, kerr.ErrorForCode(resp.ErrorCode))
+	default:
+		return 0, fmt.Errorf("the controller answered the heartbeat with %w", kerr.ErrorForCode(resp.ErrorCode))
+	}
+	lc.checkClock(resp, sent)
+	lc.note(resp, sent)
+	switch {
+	case lc.wantShutdown.Load() && !resp.ShouldShutdown:
+		return shutdownBeat, nil
+	case lc.ready.Load() && resp.IsFenced:
+		return lifecycleRetryMin, nil // not caught up yet
+	}
+	return time.Duration(role.HeartbeatIntervalMs) * time.Millisecond, nil
+}
+
+// registerAgain registers anew after the controller forgot this registration:
+// the broker was unregistered, or another took its id.
+func (lc *lifecycle) registerAgain(ctx context.Context, cause error) error {
+	slog.Warn("the controller does not know this broker's registration any more; registering again", "error", cause)
+	epoch, err := lc.tryRegister(ctx)
+	if err != nil {
+		return err
+	}
+	lc.epoch.Store(epoch)
+	if img := lc.broker.meta.Image(); img.BrokerEpoch(lc.broker.Config().NodeID) == epoch {
+		lc.broker.metadataChanged(img, img) // roles depend on the epoch
+	}
+	lc.wakeUp()
+	return nil
+}
+
+// note takes over what the controller said.
+func (lc *lifecycle) note(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
+	b := lc.broker
+	lc.mu.Lock()
+	defer lc.mu.Unlock()
+	if !resp.IsFenced {
+		b.extendLease(sent)
+		if lc.ready.Load() {
+			closeOnce(lc.mu.unfenced)
+		}
+		if lc.mu.wasFenced {
+			slog.Info("broker is unfenced: it may lead partitions again", "epoch", lc.epoch.Load())
+		}
+		lc.mu.wasFenced = false
+	} else if lc.ready.Load() && !lc.mu.wasFenced && isClosed(lc.mu.unfenced) {
+		lc.mu.wasFenced = true
+		slog.Warn("the controller has fenced this broker: it leads nothing until it is heard again", "epoch", lc.epoch.Load())
+	}
+	if resp.ShouldShutdown {
+		closeOnce(lc.mu.released)
+	}
+}
+
+// checkClock compares this machine's clock with the controller's. Leases and
+// timeouts use the monotonic clock; a wrong wall clock spoils record timestamps
+// and time-based retention.
+func (lc *lifecycle) checkClock(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
+	var theirs time.Time
+	resp.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == heartbeatClockTag && len(value) == 8 {
+			theirs = time.UnixMilli(int64(binary.BigEndian.Uint64(value)))
+		}
+	})
+	took := time.Since(sent)
+	if theirs.IsZero() || took > clockTolerance/2 {
+		return
+	}
+	aside := sent.Add(took / 2).Round(0).Sub(theirs)
+	lc.mu.Lock()
+	defer lc.mu.Unlock()
+	if aside.Abs() > clockTolerance && time.Since(lc.mu.clockAside) > clockComplaint {
+		lc.mu.clockAside = time.Now()
+		slog.Error("this machine's clock is far from the active controller's: timestamps and time-based retention will be wrong; synchronize the clocks (NTP)",
+			"ahead_ms", aside.Milliseconds())
+	}
+}
+
+func (lc *lifecycle) wakeUp() {
+	select {
+	case lc.wake <- struct{}{}:
+	default:
+	}
+}
+
+// serve says that everything is open, and waits until the controller has
+// unfenced this broker.
+func (lc *lifecycle) serve(ctx context.Context) error {
+	lc.ready.Store(true)
+	lc.wakeUp()
+	select {
+	case <-lc.mu.unfenced:
+		return nil
+	case <-ctx.Done():
+		return errStopping
+	}
+}
+
+// leave asks the controller to move this broker's leaderships elsewhere and
+// waits until it may stop, at most maxControlledStop. It ends at once when
+// hurry is closed.
+func (lc *lifecycle) leave(hurry <-chan struct{}) {
+	if !isClosed(lc.mu.unfenced) {
+		return
+	}
+	begun := time.Now()
+	lc.wantShutdown.Store(true)
+	lc.wakeUp()
+	timer := time.NewTimer(maxControlledStop)
+	defer timer.Stop()
+	select {
+	case <-lc.mu.released:
+		slog.Info("leaders have moved to other brokers", "ms", time.Since(begun).Milliseconds())
+	case <-hurry:
+	case <-timer.C:
+		slog.Warn("stopping although this broker still leads partitions: the controller did not let it go in time", "ms", time.Since(begun).Milliseconds())
+	}
+}
+
+// brokerEpoch is this broker's epoch, -1 before it is registered.
+func (b *Broker) brokerEpoch() int64 {
+	if b.member == nil {
+		return -1
+	}
+	return b.member.epoch.Load()
+}
+
+// extendLease lets this broker act as a leader for a session from when the
+// heartbeat was sent: the controller's own clock for it began later.
+func (b *Broker) extendLease(sent time.Time) {
+	if b.aloneInCluster() {
+		b.leaseUntilMs.Store(math.MaxInt64)
+		return
+	}
+	session := int64(b.Config().Role.SessionTimeoutMs)
+	b.leaseUntilMs.Store(int64(sent.Sub(processStart)/time.Millisecond) + session)
+}
+
+// aloneInCluster reports whether no other broker is registered: nobody could
+// take over its partitions.
+func (b *Broker) aloneInCluster() bool {
+	img := b.meta.Image()
+	return len(img.Brokers) == 1 && img.Brokers[0].ID == b.Config().NodeID
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeOnce closes ch unless it is; the caller holds the lock that guards it.
+func closeOnce(ch chan struct{}) {
+	if !isClosed(ch) {
+		close(ch)
+	}
+}

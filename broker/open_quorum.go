@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"freshet/config"
+	"freshet/metadata"
+	"freshet/metadata/quorum"
+	"freshet/storage"
+	"freshet/vfs"
+)
+
+// initialControllersFile lies beside the metadata and says with which
+// controllers the quorum is founded: the text of kafka-storage.sh
+// --initial-controllers, or nothing for a controller that joins later. It
+// counts only until there is metadata.
+const initialControllersFile = "initial-controllers"
+
+// WriteInitialControllers notes, when the storage of a controller is formatted,
+// who the first controllers are; none for one that joins a quorum that there is
+// already.
+func WriteInitialControllers(metadataLogDir string, voters []config.QuorumVoter) error {
+	texts := make([]string, len(voters))
+	for i, v := range voters {
+		texts[i] = v.String()
+	}
+	dir := filepath.Join(metadataLogDir, metadata.DirName)
+	fsys := vfs.OS{}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return fmt.Errorf("create metadata directory %s: %w", dir, err)
+	}
+	return vfs.WriteFileAtomic(fsys, filepath.Join(dir, initialControllersFile), []byte(strings.Join(texts, ",")+"\n"))
+}
+
+// readInitialControllers is what WriteInitialControllers wrote; ok is false
+// when it did not.
+func readInitialControllers(metadataLogDir string) (voters []config.QuorumVoter, ok bool, err error) {
+	path := filepath.Join(metadataLogDir, metadata.DirName, initialControllersFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err == nil && strings.TrimSpace(string(text)) != "" {
+		voters, err = config.ParseInitialControllers(strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("the initial controllers in %s cannot be read: %w", path, err)
+	}
+	return voters, true, nil
+}
+
+// quorumOptions says how this node takes part in the metadata quorum.
+func (b *Broker) quorumOptions(clusterID string, dir metadata.UUID, partitionDirs []string) (quorum.Options, error) {
+	cfg := b.Config()
+	o := quorum.Options{
+		Options: metadata.Options{Dir: cfg.MetadataLogDir, NodeID: cfg.NodeID, ClusterID: clusterID,
+			PartitionDirs: partitionDirs, SnapshotBytes: cfg.MetadataBytesPerSnapshot},
+		DirectoryID: dir, Voter: cfg.Role.Controller, BootstrapServers: cfg.Role.BootstrapServers,
+		ElectionTimeoutMs: int(cfg.Role.ElectionTimeoutMs), FetchTimeoutMs: int(cfg.Role.FetchTimeoutMs), Dial: b.dial,
+	}
+	o.Host, o.Port = b.ownControllerAddress()
+	voters := cfg.Role.Voters
+	if cfg.Role.Controller {
+		initial, ok, err := readInitialControllers(cfg.MetadataLogDir)
+		if err != nil {
+			return o, err
+		}
+		if ok {
+			voters = initial
+		} else if len(voters) == 0 && cfg.OwnBootstrapOnly() {
+			o.BootstrapServers = nil // there is nobody else to ask: a cluster by itself
+		}
+	}
+	for _, v := range voters {
+		voter := quorum.Voter{ID: v.ID, Host: v.Host, Port: v.Port}
+		if v.DirectoryID != "" {
+			id, err := metadata.ParseUUID(v.DirectoryID)
+			if err != nil {
+				return o, fmt.Errorf("the directory id of controller %d: %w", v.ID, err)
+			}
+			voter.Dir = id
+		}
+		o.Voters = append(o.Voters, voter)
+	}
+	founds := o.Voter && len(o.Voters) <= 1 && (len(o.Voters) == 1 && o.Voters[0].ID == cfg.NodeID || len(o.Voters)+len(o.BootstrapServers) == 0)
+	if clusterID == "" && !founds {
+		return o, fmt.Errorf("node %d is to join a cluster, but its log directories do not say which: format them with the cluster's id (freshet kafka-storage format --cluster-id ID), or set CLUSTER_ID", cfg.NodeID)
+	}
+	return o, nil
+}
+
+// metadataDirID is the id of the metadata directory, drawn now if it is not
+// formatted yet.
+func (b *Broker) metadataDirID() (metadata.UUID, error) {
+	meta, ok, err := storage.ReadMetaProperties(vfs.OS{}, b.Config().MetadataLogDir)
+	if err != nil || !ok {
+		return metadata.UUID(storage.NewUUID()), err
+	}
+	return metadata.UUID(meta.DirectoryID), nil
+}
+
+// bootFile remembers under which broker epoch this node ran and in which life
+// of the machine. After a crash of the process alone the page cache still has
+// everything that was acknowledged, so the controller may go on counting on it.
+const bootFile = "broker-epoch"
+
+type bootRecord struct {
+	BrokerEpoch int64  `json:"brokerEpoch"`
+	BootID      string `json:"bootId"`
+}
+
+func (b *Broker) bootPath() string {
+	return filepath.Join(b.Config().MetadataLogDir, metadata.DirName, bootFile)
+}
+
+// bootID tells this life of the machine from others, "" where the kernel does
+// not say.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// previousEpoch is the broker epoch under which this node ran before, if
+// nothing it wrote then can be missing: it stopped cleanly, or the machine has
+// been up since. Else it is -1.
+func (b *Broker) previousEpoch() int64 {
+	if epoch := b.logs.CleanShutdownEpoch(); epoch >= 0 {
+		return epoch
+	}
+	var have bootRecord
+	text, err := os.ReadFile(b.bootPath())
+	if err != nil || json.Unmarshal(text, &have) != nil || have.BootID == "" || have.BootID != bootID() {
+		return -1
+	}
+	return have.BrokerEpoch
+}
+
+// noteEpoch writes what previousEpoch reads after a crash.
+func (b *Broker) noteEpoch(epoch int64) {
+	next, err := json.Marshal(bootRecord{BrokerEpoch: epoch, BootID: bootID()})
+	if err != nil {
+		return
+	}
+	if have, err := os.ReadFile(b.bootPath()); err == nil && string(have) == string(next) {
+		return
+	}
+	if err := vfs.WriteFileAtomic(vfs.OS{}, b.bootPath(), next); err != nil {
+		slog.Warn("the broker epoch could not be noted; after a crash this broker counts as one that may have lost records", "error", err)
+	}
+}
+
+// aloneInQuorum reports whether this node is the only voter.
+func (b *Broker) aloneInQuorum() bool {
+	voters := b.voters()
+	return len(voters) == 1 && voters[0].ID == b.Config().NodeID
+}
+
+// voters are the controllers that vote, by id.
+func (b *Broker) voters() []quorum.Voter {
+	replicas := b.quorum.Describe().Voters
+	voters := make([]quorum.Voter, len(replicas))
+	for i := range replicas {
+		voters[i] = replicas[i].Voter
+	}
+	return voters
+}
+
+// voterNames lists the voters for the log.
+func (b *Broker) voterNames() string {
+	var names []string
+	for _, v := range b.voters() {
+		names = append(names, config.QuorumVoter{ID: v.ID, Host: v.Host, Port: v.Port}.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// controllerAddr is where a controller is reached, "" if that is not known.
+func (b *Broker) controllerAddr(id int32) string {
+	for _, v := range b.voters() {
+		if v.ID == id && v.Host != "" {
+			return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+		}
+	}
+	for _, v := range b.Config().Role.Voters {
+		if v.ID == id {
+			return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+		}
+	}
+	return ""
+}
+
+// adopt hands a connection between members to the quorum.
+func (b *Broker) adopt(conn net.Conn, first []byte) error { return b.quorum.Adopt(conn, first) }
