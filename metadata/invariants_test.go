@@ -20,7 +20,7 @@ func checkInvariants(t fataler, old, next *Image) {
 		for i, p := range topic.Partitions {
 			checkPartition(t, next, topic, i, p)
 			if was != nil && i < len(was.Partitions) {
-				checkStep(t, topic, i, was.Partitions[i], p)
+				checkStep(t, next, topic, i, was.Partitions[i], p)
 			}
 		}
 	}
@@ -59,8 +59,9 @@ func checkPartition(t fataler, img *Image, topic *Topic, i int, p *Partition) {
 	}
 }
 
-// checkStep checks that epochs only grow, and grow where they must.
-func checkStep(t fataler, topic *Topic, i int, was, is *Partition) {
+// checkStep checks that epochs only grow, and grow where they must, and that only
+// active brokers join the ISR.
+func checkStep(t fataler, img *Image, topic *Topic, i int, was, is *Partition) {
 	t.Helper()
 	if was == is {
 		return
@@ -78,6 +79,8 @@ func checkStep(t fataler, topic *Topic, i int, was, is *Partition) {
 		bad("a replica was taken away without a new leader epoch")
 	case is.LeaderEpoch > was.LeaderEpoch && is.PartitionEpoch == was.PartitionEpoch:
 		bad("a new leader epoch without a new partition epoch")
+	case img.UsesELR() && slices.ContainsFunc(without(is.ISR, was.ISR), func(id int32) bool { return !img.Active(id) }):
+		bad("a broker that is not active joined the ISR")
 	}
 }
 
@@ -91,7 +94,7 @@ func TestCheckInvariants(t *testing.T) {
 	img := testImage(t, 1)
 	topic := &Topic{Name: "t"}
 	checkPartition(&found, img, topic, 0, &Partition{Replicas: []int32{1}, ISR: []int32{1}, Leader: 2})
-	checkStep(&found, topic, 0, &Partition{Leader: 1}, &Partition{Leader: 2, PartitionEpoch: 1})
+	checkStep(&found, img, topic, 0, &Partition{Leader: 1}, &Partition{Leader: 2, PartitionEpoch: 1})
 	if found != 2 {
 		t.Errorf("%d of 2 faults were found", found)
 	}

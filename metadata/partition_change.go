@@ -64,6 +64,9 @@ func (c *partitionChange) build(dirs func(broker int32) UUID) *Partition {
 		if slices.Contains(c.elr, leader) {
 			c.isr = []int32{leader}
 			c.elr = without(c.elr, c.isr)
+			if len(c.isr) >= c.minISR { // it commits alone from now on
+				c.elr = nil
+			}
 		}
 	}
 	if unclean {

@@ -83,16 +83,14 @@ func cancel(change *partitionChange, tp TopicPartition, settings topicSettings) 
 	if len(change.replicas) == 0 {
 		return refuse(CodeInvalidReplicaAssignment, "Invalid replica assignment: addingReplicas contains all replicas.")
 	}
-	// Eligible ones will do, if one of them can lead at once.
-	if len(change.isr) > 0 || settings.elr && slices.ContainsFunc(without(p.ELR, p.AddingReplicas), change.acceptable) {
+	// Eligible ones will do, if one of them can lead at once. Without them an
+	// unclean election must find a leader: nobody may count as in sync unelected.
+	live := slices.ContainsFunc(change.replicas, change.acceptable)
+	if len(change.isr) > 0 || settings.elr && slices.ContainsFunc(without(p.ELR, p.AddingReplicas), change.acceptable) || settings.unclean && live {
 		return nil
 	}
-	if !settings.unclean {
-		return refuse(CodeInvalidReplicaAssignment, "Unable to revert partition assignment for %s:%d because it would require an unclean leader election.",
-			tp.Topic, tp.Partition)
-	}
-	change.isr, change.recovering = change.replicas[:1:1], true
-	return nil
+	return refuse(CodeInvalidReplicaAssignment, "Unable to revert partition assignment for %s:%d because it would require an unclean leader election.",
+		tp.Topic, tp.Partition)
 }
 
 // Reassignment is a reassignment under way.
