@@ -144,7 +144,7 @@ func (n *Node) propose(decide func(img *metadata.Image) ([]metadata.Record, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("BUG: %w", err)
 	}
-	payloads, err := encodeRecords(records)
+	payloads, err := EncodeRecords(records, MaxEntryBytes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("BUG: %w", err)
 	}

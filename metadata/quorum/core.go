@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -101,6 +102,7 @@ var (
 	ErrDuplicateVoter     = errors.New("the node is a voter already")
 	ErrVoterNotFound      = errors.New("there is no voter with this id and directory id")
 	ErrLastVoter          = errors.New("the last voter cannot be removed; add another one first")
+	ErrNoSuccessor        = errors.New("the active controller cannot be removed while no other voter is connected")
 	ErrObserverNotFound   = errors.New("there is no observer with this id")
 	ErrObserverConnected  = errors.New("the observer is connected; stop it first")
 	ErrCanceled           = errors.New("the change was given up before it was proposed")
@@ -190,8 +192,8 @@ type peer struct {
 	caughtUpMs int64 // last time it had everything, -1: never
 }
 
-// NewCore continues from what the disk holds. It changes nothing until the
-// first input, but Image has all that is known to be committed.
+// NewCore continues from what the disk holds, of which it keeps a copy. Image
+// has all that is known to be committed.
 func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
 	c := &Core{cfg: cfg, id: raftID(cfg.Self.ID), nowMs: nowMs, leader: Leadership{ID: -1},
 		image: metadata.NewImage(), conf: &raftpb.ConfState{}, peers: map[int32]*peer{}}
@@ -203,6 +205,7 @@ func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
 		// What a group of one has on its disk is committed.
 		state.Hard.Commit = max(state.Hard.Commit, state.Last())
 	}
+	state.Entries = slices.Clone(state.Entries)
 	c.log.state = state
 	c.log.snapshot = c.offer
 	c.hard, c.written, c.last = state.Hard, state.Hard, state.Last()
@@ -222,7 +225,6 @@ func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
 		PreVote:                   true,
 		Logger:                    cfg.Logger,
 		DisableProposalForwarding: true,
-		StepDownOnRemoval:         true,
 	})
 	if err != nil {
 		return nil, err
@@ -359,6 +361,7 @@ func (c *Core) Tick(nowMs int64) {
 	}
 	c.drain()
 	c.checkChange()
+	c.yield()
 	c.drain()
 }
 
@@ -464,6 +467,9 @@ func (c *Core) Persisted(nowMs int64, w *Write) {
 	c.log.state.Apply(w)
 	if w.compacts {
 		c.compacting = false
+	}
+	if w.change > 0 {
+		c.effects.Done = append(c.effects.Done, Done{ID: w.change})
 	}
 	if w.Reset {
 		c.adopt(w.Snapshot)

@@ -124,8 +124,16 @@ func (c *Core) applyConfChange(e *raftpb.Entry) error {
 	}
 	c.conf = c.rn.ApplyConfChange(change)
 	c.effects.MembersChanged = true
+	w := &Write{}
 	if c.change != nil && c.change.proposed == e.GetIndex() {
-		c.finishChange(nil)
+		w.change, c.change = c.change.id, nil
+	}
+	if c.written.Commit < e.GetIndex() {
+		// That it is committed must not be forgotten: a member that starts with
+		// the old voters might ask for the vote of one that is gone for good.
+		hard := c.hard
+		w.Hard, c.written = &hard, hard
+		c.handOut(w)
 	}
 	return nil
 }
@@ -182,7 +190,7 @@ func (c *Core) LastProposal() uint64 {
 }
 
 // Propose puts a list of records into the log: the payloads are those of
-// encodeRecords, next is the image with them applied to head, which must be
+// EncodeRecords, next is the image with them applied to head, which must be
 // what Head was. The id comes back in Done.
 func (c *Core) Propose(nowMs int64, head *metadata.Image, payloads [][]byte, next *metadata.Image) (uint64, error) {
 	if !c.input(nowMs) {

@@ -63,13 +63,18 @@ func (c *Core) Disconnected(nowMs int64, node int32) {
 	c.drain()
 }
 
-// Unreachable tells that a message to the member was dropped: its queue is full
-// or it has no connection.
-func (c *Core) Unreachable(nowMs int64, node int32) {
-	if c.input(nowMs) && c.leading {
-		c.rn.ReportUnreachable(raftID(node))
-		c.drain()
+// Dropped tells that a message was not sent: the member has no connection, or
+// its queue is full.
+func (c *Core) Dropped(nowMs int64, m Message) {
+	if !c.input(nowMs) || !c.leading {
+		return
 	}
+	if m.Snapshot != nil {
+		c.rn.ReportSnapshot(m.Raft.GetTo(), raft.SnapshotFailure)
+	} else {
+		c.rn.ReportUnreachable(m.Raft.GetTo())
+	}
+	c.drain()
 }
 
 // SnapshotSent tells how sending a snapshot ended.
@@ -197,7 +202,9 @@ func (c *Core) AddVoter(nowMs int64, v Voter) (uint64, error) {
 }
 
 // RemoveVoter takes away a voter's vote. If it is connected, it goes on as an
-// observer. A leader that removes itself hands over when that is committed.
+// observer. A leader does not remove itself: it hands over, and the next one
+// can. Otherwise its log could be longer than those of all who have the vote,
+// and they would not know that they need its vote no more.
 func (c *Core) RemoveVoter(nowMs int64, node int32, dir metadata.UUID) (uint64, error) {
 	if err := c.changeable(nowMs); err != nil {
 		return 0, err
@@ -209,8 +216,14 @@ func (c *Core) RemoveVoter(nowMs int64, node int32, dir metadata.UUID) (uint64, 
 	if len(c.conf.Voters) == 1 {
 		return 0, ErrLastVoter
 	}
+	if node == c.cfg.Self.ID {
+		if !c.Transfer(nowMs) {
+			return 0, ErrNoSuccessor
+		}
+		return 0, &NotLeaderError{LeaderID: -1, Epoch: c.leader.Epoch}
+	}
 	kind := raftpb.ConfChangeType_ConfChangeRemoveNode
-	if p := c.peers[node]; node == c.cfg.Self.ID || p != nil && p.connected {
+	if p := c.peers[node]; p != nil && p.connected {
 		kind = raftpb.ConfChangeType_ConfChangeAddLearnerNode
 	}
 	return c.startChange(kind, *known), nil
@@ -343,4 +356,12 @@ func (c *Core) Transfer(nowMs int64) bool {
 	c.rn.TransferLeader(best)
 	c.drain()
 	return true
+}
+
+// yield hands over leadership that this member got before it learned that it
+// has no vote any more. It leads on until then: the others may not know it yet.
+func (c *Core) yield() {
+	if c.leading && !isVoter(c.conf, c.id) {
+		c.Transfer(c.nowMs)
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,6 +21,8 @@ const (
 	// Dialing backs off between these, with jitter.
 	minBackoff = 25 * time.Millisecond
 	maxBackoff = 500 * time.Millisecond
+	// patience is how long a voter waits for another one that is to dial.
+	patience = time.Second
 	// helloTimeout bounds dialing and the exchange of hellos, each.
 	helloTimeout = 2 * time.Second
 	// repeatRefusal is how long the same refusal is not logged again.
@@ -26,8 +30,9 @@ const (
 )
 
 // links are this node's connections to other members: one stream for each,
-// used both ways. Of two voters the one with the higher id dials; observers
-// dial every voter, so that a new leader finds them connected.
+// used both ways. Of two voters the one with the higher id dials, and the other
+// only if that takes long; observers dial every voter, so that a new leader
+// finds them connected.
 //
 // Lock order: Node.mu, links.mu, stream.mu.
 type links struct {
@@ -43,6 +48,7 @@ type links struct {
 		started bool
 		closed  bool
 		refused map[string]refusal // by the other side's name
+		learned []Voter            // voters, as the last node said that was dialed
 	}
 	workers sync.WaitGroup
 }
@@ -282,6 +288,8 @@ func (l *links) broken(s *stream) {
 type target struct {
 	id    int32 // -1: whoever is there
 	addrs []string
+	// patient: the other side is to dial, so wait a while for it.
+	patient bool
 }
 
 func (t *target) key() string {
@@ -295,30 +303,28 @@ func (t *target) key() string {
 func (l *links) targets() []target {
 	r := l.n.roster()
 	self := l.n.opts.self()
-	voters := r.voters()
-	if len(voters) == 0 {
-		voters = l.n.opts.Voters
-	}
 	l.mu.Lock()
+	learned := l.mu.learned
 	connected := make(map[int32]bool, len(l.mu.streams))
 	for id := range l.mu.streams {
 		connected[id] = true
 	}
 	l.mu.Unlock()
-	var targets []target
-	reached := r.voting[self.ID] // it is a voter itself
-	for _, v := range voters {
+	sources := [][]Voter{r.voters(), learned, l.n.opts.Voters}
+	reached := r.voting[self.ID] // some voter, or it is one
+	for _, v := range sources[0] {
 		reached = reached || connected[v.ID]
-		if v.ID == self.ID || connected[v.ID] || r.voting[self.ID] && self.ID < v.ID {
+	}
+	var targets []target
+	for _, v := range candidates(sources, reached) {
+		reached = reached || connected[v.ID]
+		if v.ID == self.ID || connected[v.ID] {
 			continue
 		}
-		t := target{id: v.ID}
-		for _, known := range []*Voter{&v, findVoter(l.n.opts.Voters, v.ID)} {
-			if known == nil || known.Host == "" {
-				continue
-			}
-			if addr := address(known); len(t.addrs) == 0 || t.addrs[0] != addr {
-				t.addrs = append(t.addrs, addr)
+		t := target{id: v.ID, patient: r.voting[self.ID] && self.ID < v.ID}
+		for _, source := range sources {
+			if known := findVoter(source, v.ID); known != nil && known.Host != "" && !slices.Contains(t.addrs, address(known)) {
+				t.addrs = append(t.addrs, address(known))
 			}
 		}
 		if len(t.addrs) > 0 {
@@ -333,6 +339,22 @@ func (l *links) targets() []target {
 		}
 	}
 	return targets
+}
+
+// candidates are the voters to reach: those of the log; with those that another
+// node told of, as long as none of them is reached; and before anything is
+// known, those of the configuration.
+func candidates(sources [][]Voter, reached bool) []Voter {
+	list := slices.Clone(sources[0])
+	for _, v := range sources[1] {
+		if findVoter(list, v.ID) == nil && !reached {
+			list = append(list, v)
+		}
+	}
+	if len(list) == 0 {
+		return sources[2]
+	}
+	return list
 }
 
 func address(v *Voter) string { return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port))) }
@@ -365,11 +387,18 @@ func (l *links) dialLoop() {
 		case <-timer.C:
 		}
 		soon := time.Hour
-		for _, t := range l.targets() {
+		targets := l.targets()
+		maps.DeleteFunc(attempts, func(key string, a *attempt) bool {
+			return !a.running && !slices.ContainsFunc(targets, func(t target) bool { return t.key() == key })
+		})
+		for _, t := range targets {
 			key := t.key()
 			a := attempts[key]
 			if a == nil {
-				a = &attempt{}
+				a = &attempt{next: time.Now().Add(rand.N(minBackoff))}
+				if t.patient {
+					a.next = a.next.Add(patience)
+				}
 				attempts[key] = a
 			}
 			if a.running {
@@ -465,5 +494,8 @@ func (l *links) greet(conn net.Conn, addr string, to int32) (*hello, error) {
 	if !stop() {
 		return nil, ErrClosed
 	}
+	l.mu.Lock()
+	l.mu.learned = reply.voters
+	l.mu.Unlock()
 	return &reply.hello, nil
 }

@@ -299,7 +299,7 @@ func (n *Node) dispatchLocked() {
 		}
 		for _, m := range e.Send {
 			if !n.links.send(m) {
-				core.Unreachable(n.nowMs(), m.To())
+				core.Dropped(n.nowMs(), m)
 			}
 		}
 		for _, w := range e.Writes {
@@ -403,6 +403,10 @@ func (n *Node) noticeLoop() {
 // change that is under way ends with ErrClosed.
 func (n *Node) Close() error {
 	n.handOver()
+	return n.shut()
+}
+
+func (n *Node) shut() error {
 	n.mu.Lock()
 	if n.mu.closed {
 		n.mu.Unlock()

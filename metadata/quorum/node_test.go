@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
@@ -19,14 +20,17 @@ import (
 // member is a Node with a listener that knows no other key than 121.
 type member struct {
 	*Node
-	t        *testing.T
+	t        testing.TB
 	opts     Options
 	listener net.Listener
 	accepted sync.WaitGroup
 }
 
+// quiet drops log lines.
+var quiet = slog.New(slog.DiscardHandler)
+
 // start opens and starts a node; its listener is at the port of opts.Port.
-func start(t *testing.T, opts Options, prepare ...func(*Node)) *member {
+func start(t testing.TB, opts Options, prepare ...func(*Node)) *member {
 	t.Helper()
 	m, err := tryStart(t, opts, prepare...)
 	if err != nil {
@@ -35,7 +39,8 @@ func start(t *testing.T, opts Options, prepare ...func(*Node)) *member {
 	return m
 }
 
-func tryStart(t *testing.T, opts Options, prepare ...func(*Node)) (*member, error) {
+func tryStart(t testing.TB, opts Options, prepare ...func(*Node)) (*member, error) {
+	opts.Logger = quiet
 	n, err := Open(opts)
 	if err != nil {
 		return nil, err
@@ -97,16 +102,12 @@ func (m *member) kill() {
 	if m.listener != nil {
 		_ = m.listener.Close()
 	}
-	m.mu.Lock()
-	m.mu.core.leading = m.mu.core.leading && false // no transfer
-	m.mu.Unlock()
-	m.links.closeAll()
-	_ = m.Node.Close()
+	_ = m.Node.shut()
 	m.accepted.Wait()
 }
 
 // freePorts finds ports for listeners on loopback.
-func freePorts(t *testing.T, count int) []int32 {
+func freePorts(t testing.TB, count int) []int32 {
 	t.Helper()
 	var ports []int32
 	for range count {
@@ -121,7 +122,7 @@ func freePorts(t *testing.T, count int) []int32 {
 }
 
 // group is the options of a group of voters 1, 2, …
-func group(t *testing.T, count int) []Options {
+func group(t testing.TB, count int) []Options {
 	t.Helper()
 	ports := freePorts(t, count)
 	voters := make([]Voter, count)
@@ -143,7 +144,7 @@ func group(t *testing.T, count int) []Options {
 }
 
 // eventually waits for a condition, with a deadline that no sound run meets.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
@@ -157,7 +158,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 }
 
 // leaderOf is the member that leads and is ready.
-func leaderOf(t *testing.T, members ...*member) *member {
+func leaderOf(t testing.TB, members ...*member) *member {
 	t.Helper()
 	var leader *member
 	eventually(t, "a leader", func() bool {
@@ -180,7 +181,7 @@ func set(n *Node, key, value string) (*metadata.Image, error) {
 	})
 }
 
-func mustSet(t *testing.T, n *Node, key, value string) *metadata.Image {
+func mustSet(t testing.TB, n *Node, key, value string) *metadata.Image {
 	t.Helper()
 	img, err := set(n, key, value)
 	if err != nil {
@@ -197,7 +198,7 @@ func sameImages(a, b *metadata.Image) bool {
 	return a.Index == b.Index && reflect.DeepEqual(a.Records(), b.Records())
 }
 
-func alone(t *testing.T) Options {
+func alone(t testing.TB) Options {
 	return Options{Options: metadata.Options{Dir: t.TempDir(), NodeID: 1}, DirectoryID: metadata.RandomUUID(), Voter: true}
 }
 

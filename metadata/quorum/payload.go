@@ -23,12 +23,13 @@ const (
 	flagContinues = 1 << 1 // this entry goes on from the one before
 )
 
-// maxEntryBytes is the size at which a list of records goes on in the next
+// MaxEntryBytes is the size at which a list of records goes on in the next
 // entry. A single record may be larger.
-const maxEntryBytes = 256 << 10
+const MaxEntryBytes = 256 << 10
 
-// encodeRecords makes the payloads of the entries that hold the records.
-func encodeRecords(records []metadata.Record) ([][]byte, error) {
+// EncodeRecords makes the payloads of the entries that hold the records, for
+// Propose. A payload of more than maxBytes holds a single record.
+func EncodeRecords(records []metadata.Record, maxBytes int) ([][]byte, error) {
 	var payloads [][]byte
 	payload := []byte{payloadRecords, 0}
 	for i, r := range records {
@@ -36,7 +37,7 @@ func encodeRecords(records []metadata.Record) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if i > 0 && len(payload)+len(text) > maxEntryBytes {
+		if i > 0 && len(payload)+len(text) > maxBytes {
 			payload[1] |= flagContinued
 			payloads = append(payloads, payload)
 			payload = []byte{payloadRecords, flagContinues}

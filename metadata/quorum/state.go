@@ -79,6 +79,7 @@ type Write struct {
 
 	responses []*raftpb.Message // due when this Write and all before it are synced
 	compacts  bool              // the Snapshot is the member's own
+	change    uint64            // id of the change of the members that is done with this Write
 }
 
 // Empty reports whether there is nothing to write; such a Write waits for those
@@ -103,9 +104,11 @@ func (s *State) Apply(w *Write) {
 		s.First, s.FirstTerm = w.First, w.FirstTerm
 	}
 	if len(w.Entries) > 0 {
-		keep := w.Entries[0].GetIndex() - s.First
-		// Readers may hold a slice of the old entries: never write into it.
-		s.Entries = append(s.Entries[:keep:keep], w.Entries...)
+		if keep := w.Entries[0].GetIndex() - s.First; keep < uint64(len(s.Entries)) {
+			// Readers may hold a slice of what is replaced: never write into it.
+			s.Entries = s.Entries[:keep:keep]
+		}
+		s.Entries = append(s.Entries, w.Entries...)
 	}
 }
 
