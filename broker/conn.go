@@ -50,6 +50,9 @@ type conn struct {
 	looking *fetchOp // fetch whose offsets a worker looks up
 
 	lastTopic *topic // most recent topic by name or id
+
+	stream  *stream // set when this broker opened the connection, to a follower
+	replica replica // set when the other side is a leader that replicates to this broker
 }
 
 var (
@@ -87,6 +90,10 @@ func (l *loop) onReadable(c *conn) {
 	}
 	n := inTail + inBuf
 	if n == 0 {
+		if c.stream != nil {
+			l.closeConn(c, errPeerClosed)
+			return
+		}
 		l.endOfRequests(c, errPeerClosed)
 		return
 	}
@@ -273,7 +280,7 @@ func (c *conn) frames(data []byte, ch *chunk) ([]byte, error) {
 			return nil, err
 		}
 		data = data[4+size:]
-		if c.slots > maxSlots || c.queued > maxQueuedBytes {
+		if c.stream == nil && (c.slots > maxSlots || c.queued > maxQueuedBytes) {
 			c.muted = true
 		}
 	}
@@ -332,6 +339,10 @@ func (l *loop) refuse(c *conn, err error) {
 	if c.closed || c.closing != nil {
 		return
 	}
+	if c.stream != nil {
+		l.closeConn(c, err)
+		return
+	}
 	if !errors.Is(err, errStopping) {
 		slog.Warn("connection closed because of a bad request", "client", c.remote.String(), "error", err)
 	}
@@ -352,13 +363,12 @@ func (l *loop) endOfRequests(c *conn, err error) {
 
 // closeConn ends a connection. Slots that still wait for writes live on until
 // those finish; the buffers in flight are held by their own references.
-func (l *loop) closeConn(c *conn, _ error) {
+func (l *loop) closeConn(c *conn, err error) {
 	if c.closed {
 		return
 	}
 	c.closed = true
 	l.conns[c.fd] = nil
-	l.nconns.Add(-1)
 	_ = l.poller.Delete(c.fd)
 	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
 	_ = unix.Close(c.fd)
@@ -380,5 +390,10 @@ func (l *loop) closeConn(c *conn, _ error) {
 		s = next
 	}
 	c.head, c.tail, c.slots = nil, nil, 0
+	if c.stream != nil {
+		c.stream.down(err)
+		return
+	}
+	l.nconns.Add(-1)
 	l.srv.connClosed(c)
 }

@@ -52,7 +52,12 @@ func appendTask(arg any) error {
 	p := a.part
 	l := p.loopFor()
 	l.tickClock()
-	req := storage.AppendRequest{Batch: record.Batch(a.batch), LeaderEpoch: p.LeaderEpoch(), NowMs: l.nowMs, Origin: storage.OriginCoordinator}
+	role := p.Role()
+	if !role.Leads {
+		a.done(fmt.Errorf("this broker leads %s partition %d no more: %w", p.topic.name, p.index, kerr.NotCoordinator))
+		return nil
+	}
+	req := storage.AppendRequest{Batch: record.Batch(a.batch), LeaderEpoch: role.LeaderEpoch, NowMs: l.nowMs, Origin: storage.OriginCoordinator}
 	var res storage.Reservation
 	if err := p.log.Reserve(&req, &res); err != nil {
 		a.done(fmt.Errorf("%w: %w", err, kerr.KafkaStorageError))
@@ -157,10 +162,14 @@ func (b *Broker) openCoordinators() error {
 	if err != nil {
 		return err
 	}
+	b.topicMu.Lock() // roles are given under it, and tell b.group of them
+	defer b.topicMu.Unlock()
 	b.group = c
 	if t := b.net.topics.name([]byte(group.OffsetsTopic)); t != nil {
-		for i := range *t.parts.Load() {
-			c.BecomeLeader(int32(i))
+		for i, p := range t.hosted() {
+			if p.Role().Leads {
+				c.BecomeLeader(int32(i))
+			}
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 
 	"freshet/config"
 	"freshet/coordinator/group"
@@ -16,14 +18,51 @@ import (
 // openTopics opens the logs of every topic in the metadata, and from then on
 // follows its changes.
 func (b *Broker) openTopics() error {
+	b.topicMu.Lock()
+	defer b.topicMu.Unlock()
 	img := b.meta.Image()
+	if b.seen != nil { // shown to metadataChanged, perhaps not published yet
+		img = b.seen
+	}
+	if err := b.cutDamaged(img); err != nil {
+		return err
+	}
 	for t := range img.Topics() {
-		if err := b.openTopic(t); err != nil {
+		if err := b.openTopic(img, t); err != nil {
 			return err
 		}
 	}
+	b.wasLive = b.live(img)
 	b.opened = true
-	b.meta.Watch(b.metadataChanged)
+	return nil
+}
+
+// cutDamaged drops what recovery kept behind a hole in the log of a replicated
+// partition. A log with a hole is no prefix of its leader's, and agreement on
+// its end would leave the hole for good; the leader has the records, and pushes
+// them again. The damaged files stay in quarantine.
+func (b *Broker) cutDamaged(img *metadata.Image) error {
+	for _, r := range b.logs.RecoveryReport().Partitions {
+		t, log := img.Topic(r.TopicPartition.Topic), b.logs.Get(r.TopicPartition)
+		if t == nil || log == nil || t.Partition(r.TopicPartition.Partition) == nil || len(t.Partition(r.TopicPartition.Partition).Replicas) < 2 {
+			continue
+		}
+		hole := int64(math.MaxInt64)
+		if r.MissingTo > 0 {
+			hole = r.MissingFrom
+		}
+		for _, q := range r.Quarantined {
+			hole = min(hole, q.FromOffset)
+		}
+		if hole >= log.LogEndOffset() {
+			continue
+		}
+		slog.Error("the log is cut at the first record that recovery could not save; the partition's leader has the rest",
+			"partition", r.TopicPartition.String(), "offset", hole, "log_end_offset", log.LogEndOffset())
+		if _, err := log.TruncateTo(max(hole, log.LogStartOffset())); err != nil {
+			return fmt.Errorf("partition %s: %w", r.TopicPartition, err)
+		}
+	}
 	return nil
 }
 
@@ -33,18 +72,24 @@ func (b *Broker) openTopics() error {
 func (b *Broker) metadataChanged(old, next *metadata.Image) {
 	b.topicMu.Lock()
 	defer b.topicMu.Unlock()
+	b.seen = next
+	if !b.opened {
+		return // openTopics will start from it
+	}
 	changes := metadata.Diff(old, next)
 	b.dropTopics(changes.Removed)
 	b.applyBrokerConfig(old, next)
 	for _, t := range changes.Changed {
-		if err := b.openTopic(t); err != nil {
+		if err := b.openTopic(next, t); err != nil {
 			slog.Error("topic cannot be opened; its partitions answer KAFKA_STORAGE_ERROR until the broker is restarted",
 				"topic", t.Name, "error", err)
-			continue
 		}
-		if t.Name == group.OffsetsTopic && b.group != nil {
-			for i := range t.Partitions {
-				b.group.BecomeLeader(int32(i))
+	}
+	if live := b.live(next); live != b.wasLive {
+		b.wasLive = live
+		for t := range next.Topics() {
+			if have := b.net.topics.id(t.ID); have != nil {
+				b.assignRoles(next, have, t)
 			}
 		}
 	}
@@ -101,8 +146,8 @@ func sameConfigs(a, b map[string]string) bool {
 }
 
 // openTopic opens, creates, extends or reconfigures what this broker hosts of
-// a topic.
-func (b *Broker) openTopic(t *metadata.Topic) error {
+// a topic, and takes up its roles in it.
+func (b *Broker) openTopic(img *metadata.Image, t *metadata.Topic) error {
 	have := b.net.topics.id(t.ID)
 	if have == nil {
 		have = &topic{name: t.Name, id: t.ID, internal: t.Internal}
@@ -114,40 +159,103 @@ func (b *Broker) openTopic(t *metadata.Topic) error {
 	}
 	logConfig := b.logConfig(&topicConfig)
 	parts := *have.parts.Load()
-	if len(parts) < len(t.Partitions) {
-		if err := b.createLogs(t, len(parts), logConfig); err != nil {
+	if missing := b.missing(t, parts); len(missing) > 0 || len(parts) < len(t.Partitions) {
+		if err := b.createLogs(t, missing, logConfig); err != nil {
 			return err
 		}
 		grown := make([]*partition, len(t.Partitions))
 		copy(grown, parts)
-		for i := len(parts); i < len(t.Partitions); i++ {
-			if b.mayBeOffline(t.Name, int32(i)) {
+		offline := map[int32]bool{}
+		for _, i := range missing {
+			if b.mayBeOffline(t.Name, i) {
 				slog.Error("partition is not in any online log directory while one is offline; it stays offline, because its records may be there",
 					"topic", t.Name, "partition", i, "offline", b.offlineDirs())
+				offline[i] = true
 				continue
 			}
-			p, err := b.openPartition(have, int32(i), t, logConfig, topicConfig.MinInsyncReplicas)
+			p, err := b.openPartition(have, i, t, logConfig, topicConfig.MinInsyncReplicas)
 			if err != nil {
 				return err
 			}
 			grown[i] = p
+		}
+		if have.offline.Load() == nil {
+			have.offline.Store(&offline)
 		}
 		have.parts.Store(&grown)
 	}
 	if err := b.configure(have, t); err != nil {
 		return err
 	}
-	b.net.topics.put(have)
+	b.net.topics.put(have) // before the roles: coordinators look for their partitions by name
+	b.assignRoles(img, have, t)
+	b.dropLeft(have, t)
 	return nil
 }
 
-// createLogs makes the logs that the topic's partitions from first on lack, all
-// at once: one after the other each would wait for the disk by itself.
-func (b *Broker) createLogs(t *metadata.Topic, first int, cfg storage.LogConfig) error {
+// missing lists the partitions that the metadata gives this broker and that it
+// has not opened, but for those it knows to be offline.
+func (b *Broker) missing(t *metadata.Topic, parts []*partition) (list []int32) {
+	self := b.Config().NodeID
+	for i, meta := range t.Partitions {
+		if (i >= len(parts) || parts[i] == nil) && slices.Contains(meta.Replicas, self) {
+			list = append(list, int32(i))
+		}
+	}
+	return list
+}
+
+// dropLeft stops serving the partitions that the metadata gives to other
+// brokers alone, after a reassignment, and removes their files.
+func (b *Broker) dropLeft(have *topic, t *metadata.Topic) {
+	self := b.Config().NodeID
+	var left []int32
+	for i := range have.hosted() {
+		if !slices.Contains(t.Partitions[i].Replicas, self) {
+			left = append(left, int32(i))
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	parts := slices.Clone(*have.parts.Load())
+	for _, i := range left {
+		p := parts[i]
+		parts[i] = nil
+		b.retire(p)
+	}
+	have.parts.Store(&parts)
+	for _, i := range left {
+		slog.Info("this replica has moved to other brokers; its files are removed", "topic", t.Name, "partition", i, "replicas", t.Partitions[i].Replicas)
+		b.deleteLog(t.Name, i)
+	}
+}
+
+// retire ends every role of a partition that is served no more.
+func (b *Broker) retire(p *partition) {
+	led := p.Role().Leads
+	p.deleted.Store(true)
+	p.Retire()
+	if led {
+		b.ledNoMore(p)
+	} else {
+		p.wakeAll()
+	}
+}
+
+func (b *Broker) deleteLog(topic string, index int32) {
+	if err := b.logs.Delete(storage.TopicPartition{Topic: topic, Partition: index}); err != nil {
+		slog.Error("partition that is no longer hosted cannot be removed", "topic", topic, "partition", index, "error", err)
+	}
+}
+
+// createLogs makes the logs that these partitions lack, all at once: one after
+// the other each would wait for the disk by itself.
+func (b *Broker) createLogs(t *metadata.Topic, indexes []int32, cfg storage.LogConfig) error {
 	var missing []storage.TopicPartition
-	for i := first; i < len(t.Partitions); i++ {
-		tp := storage.TopicPartition{Topic: t.Name, Partition: int32(i)}
-		if b.logs.Get(tp) == nil && !b.mayBeOffline(t.Name, tp.Partition) {
+	for _, i := range indexes {
+		tp := storage.TopicPartition{Topic: t.Name, Partition: i}
+		if b.logs.Get(tp) == nil && !b.mayBeOffline(t.Name, i) {
 			missing = append(missing, tp)
 		}
 	}
@@ -168,7 +276,7 @@ func (b *Broker) openPartition(t *topic, index int32, meta *metadata.Topic, cfg 
 		return nil, fmt.Errorf("partition %s-%d: %w", t.name, index, err)
 	}
 	p := &partition{
-		Partition: replication.NewPartition(log, meta.Partitions[index].LeaderEpoch, minInsync),
+		Partition: replication.NewPartition(log, minInsync),
 		topic:     t, index: index, log: log,
 		open: make([]*writeGroup, len(b.net.loops)), loops: b.net.loops,
 	}
@@ -228,9 +336,8 @@ func (b *Broker) dropTopic(t *metadata.Topic) {
 		return
 	}
 	b.net.topics.remove(have)
-	for _, p := range have.hosted() {
-		if err := b.logs.Delete(storage.TopicPartition{Topic: t.Name, Partition: p.index}); err != nil {
-			slog.Error("partition of a deleted topic cannot be removed", "topic", t.Name, "partition", p.index, "error", err)
-		}
+	for i, p := range have.hosted() {
+		b.retire(p)
+		b.deleteLog(t.Name, int32(i))
 	}
 }

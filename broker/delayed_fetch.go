@@ -15,7 +15,6 @@ type postFlag struct{ set atomic.Bool }
 func (l *loop) parkFetch(op *fetchOp) bool {
 	op.releaseRegions()
 	op.lookedUp = true // what comes from here on was just written
-	op.deadlineMs = l.monoMs + int64(op.q.maxWaitMs)
 	op.parked = true
 	// What wakes it has just been written: its place is found in memory, and a
 	// file that must be opened for it costs microseconds.
@@ -34,8 +33,7 @@ func (l *loop) parkFetch(op *fetchOp) bool {
 			w.part.watch(w)
 		}
 	}
-	l.timers.push(op)
-	l.arm(op.deadlineMs)
+	l.startTimer(&op.timer, l.monoMs+int64(op.q.maxWaitMs))
 	// An append between the read and the watch has woken nobody: look again.
 	if l.readFetch(op) {
 		l.unparkFetch(op)
@@ -54,7 +52,7 @@ func (l *loop) unparkFetch(op *fetchOp) {
 			w.part = nil
 		}
 	}
-	l.timers.remove(op)
+	l.timers.remove(&op.timer)
 	op.parked = false
 	l.parked.Add(-1)
 	op.conn.parked = nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"freshet/record"
+	"freshet/replication"
 	"freshet/storage"
 	"freshet/wire"
 
@@ -43,6 +44,7 @@ type produceRequest struct {
 	byID          bool
 	transactional bool
 	acks          int16
+	timeoutMs     int32
 }
 
 func handleProduce(c *conn, h *wire.Header, body []byte, ch *chunk) error {
@@ -96,7 +98,7 @@ func checkProduce(body []byte, q *produceRequest) bool {
 	_, noTxn := r.nullableString(q.flexible)
 	q.transactional = !noTxn
 	q.acks = r.int16()
-	r.int32() // timeout: nothing here waits for replicas yet
+	q.timeoutMs = r.int32()
 	for topics := r.array(q.flexible, 3); topics > 0 && !r.bad; topics-- {
 		if q.byID {
 			r.take(16)
@@ -173,12 +175,13 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	l := c.loop
 	p := t.partition(index)
 	if p == nil {
-		code := t.absent(index)
+		code := t.absent(index).Code
 		s.appendProduceError(q, index, code, nil)
 		return code
 	}
 	cfg := t.settings.Load()
-	if code := l.refuseProduce(q, t, cfg, batch); code != 0 {
+	role := p.Role()
+	if code := l.refuseProduce(q, p, role, batch); code != 0 {
 		s.appendProduceError(q, index, code, nil)
 		return code
 	}
@@ -208,7 +211,7 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 		}
 		b, batch, ch = stored, stored, nil // the collector's, not the loop's
 	}
-	l.append = storage.AppendRequest{Batch: b, LeaderEpoch: p.LeaderEpoch(), NowMs: l.nowMs, Origin: storage.OriginClient}
+	l.append = storage.AppendRequest{Batch: b, LeaderEpoch: role.LeaderEpoch, NowMs: l.nowMs, Origin: storage.OriginClient}
 	failures := p.failures.Load()
 	res := &l.reservation
 	if err := p.log.Reserve(&l.append, res); err != nil {
@@ -219,12 +222,12 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	l.stats.messagesIn.Add(int64(b.Count()))
 	codeAt := int32(len(s.buf) + 4)
 	s.appendProduceOK(q, index, res)
-	ack := pendingAck{slot: s, codeAt: codeAt}
+	ack := pendingAck{slot: s, codeAt: codeAt, replicated: q.acks == acksAll && !role.Solo, timeoutMs: q.timeoutMs}
 	if q.acks == acksNone {
 		ack.slot = nil
 	}
 	if res.Duplicate {
-		if ack.slot != nil && p.log.LogEndOffset() < res.WaitOffset {
+		if ack.slot != nil && (p.log.LogEndOffset() < res.WaitOffset || ack.replicated && p.HighWatermark() < res.WaitOffset) {
 			l.turn.addDuplicate(p, res, ack, failures)
 		}
 		return 0
@@ -234,15 +237,17 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 }
 
 // refuseProduce applies the rules that need no look at the batch.
-func (l *loop) refuseProduce(q *produceRequest, t *topic, cfg *topicSettings, batch []byte) int16 {
+func (l *loop) refuseProduce(q *produceRequest, p *partition, role *replication.Role, batch []byte) int16 {
 	switch {
 	case q.acks < acksAll || q.acks > acksOne:
 		return kerr.InvalidRequiredAcks.Code
-	case t.internal:
+	case p.topic.internal:
 		return kerr.InvalidTopicException.Code
+	case !role.Leads || l.leaseLapsed():
+		return kerr.NotLeaderForPartition.Code
 	case len(batch) == 0:
 		return kerr.InvalidRecord.Code
-	case q.acks == acksAll && cfg.minInsync > 1:
+	case q.acks == acksAll && !p.EnoughInSync():
 		return kerr.NotEnoughReplicas.Code
 	case q.transactional:
 		return kerr.TransactionalIDAuthorizationFailed.Code
@@ -347,6 +352,9 @@ var produceErrors = []struct {
 	{storage.ErrLogDirFailed, kerr.KafkaStorageError.Code},
 	{storage.ErrStorageWriteFailed, kerr.KafkaStorageError.Code},
 	{storage.ErrLogClosed, kerr.NotLeaderForPartition.Code},
+	{storage.ErrFencedLeaderEpoch, kerr.NotLeaderForPartition.Code},
+	{errRequestTimedOut, kerr.RequestTimedOut.Code},
+	{errNoLeader, kerr.NotLeaderForPartition.Code},
 }
 
 // produceErrorCode is the Kafka error code for a refused or failed append.

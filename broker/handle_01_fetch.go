@@ -47,8 +47,7 @@ type fetchOp struct {
 	// availableBytes is the sum of what the partitions hold, as last seen.
 	availableBytes int64
 	waits          []fetchWait
-	deadlineMs     int64
-	heapIdx        int
+	timer          timer
 	parked         bool
 	cold           bool // index entries or batch headers must come from the disk
 	lookedUp       bool // a worker has brought them in
@@ -81,7 +80,8 @@ type fetchPool struct{ free *fetchOp }
 func (l *loop) newFetch(c *conn) *fetchOp {
 	op := l.fetches.free
 	if op == nil {
-		op = &fetchOp{loop: l, heapIdx: -1}
+		op = &fetchOp{loop: l}
+		op.timer = timer{heapIdx: -1, fetch: op}
 	} else {
 		l.fetches.free, op.next = op.next, nil
 	}
@@ -93,7 +93,8 @@ func (l *loop) newFetch(c *conn) *fetchOp {
 // released before.
 func (l *loop) freeFetch(op *fetchOp) {
 	clear(op.parts)
-	*op = fetchOp{loop: l, parts: op.parts[:0], waits: op.waits[:0], heapIdx: -1, next: l.fetches.free}
+	*op = fetchOp{loop: l, parts: op.parts[:0], waits: op.waits[:0], next: l.fetches.free}
+	op.timer = timer{heapIdx: -1, fetch: op}
 	l.fetches.free = op
 }
 
@@ -266,7 +267,7 @@ func (fp *fetchPart) available() int64 {
 
 // unknown reports whether there is no such partition.
 func (fp *fetchPart) unknown() bool {
-	return fp.topic == nil || fp.topic.partition(fp.index) == nil && fp.code != kerr.KafkaStorageError.Code
+	return fp.topic == nil || fp.code == kerr.UnknownTopicOrPartition.Code && fp.topic.partition(fp.index) == nil
 }
 
 // settled reports whether waiting would not change what the partition
@@ -347,16 +348,19 @@ func (l *loop) fetchable(op *fetchOp, fp *fetchPart) (*partition, int16) {
 	}
 	p := fp.topic.partition(fp.index)
 	if p == nil {
-		return nil, fp.topic.absent(fp.index)
+		return nil, fp.topic.absent(fp.index).Code
 	}
 	if p.deleted.Load() {
 		return nil, kerr.UnknownTopicOrPartition.Code
 	}
-	if op.q.replicaID >= 0 {
-		return nil, kerr.NotLeaderForPartition.Code // no other broker replicates from this one
+	role := p.Role()
+	// Followers are pushed to, none fetches. Consumers that know of followers
+	// may read from one (KIP-392).
+	if op.q.replicaID >= 0 || role.LeaderEpoch < 0 || !role.Leads && op.q.version < 11 {
+		return nil, kerr.NotLeaderForPartition.Code
 	}
 	if fp.leaderEpoch >= 0 {
-		switch epoch := p.LeaderEpoch(); {
+		switch epoch := role.LeaderEpoch; {
 		case fp.leaderEpoch < epoch:
 			return nil, kerr.FencedLeaderEpoch.Code
 		case fp.leaderEpoch > epoch:
@@ -545,11 +549,17 @@ func (l *loop) appendFetchPart(op *fetchOp, s *slot, fp *fetchPart) (bodyBytes i
 	return bodyBytes
 }
 
-// attachRegion gives the region to the slot: small ones as bytes, others by
-// reference. It returns the bytes that are not in s.buf.
+// attachRegion gives the region that was read to the slot.
 func (l *loop) attachRegion(s *slot, fp *fetchPart) int64 {
 	region := fp.res.Region
 	fp.res.Region = storage.RegionRef{}
+	return l.attach(s, region)
+}
+
+// attach puts a region behind what the slot has: small ones as bytes, others by
+// reference, which the slot takes over. It returns the bytes that are not in
+// s.buf.
+func (l *loop) attach(s *slot, region storage.RegionRef) int64 {
 	if region.Length <= copyBelowBytes {
 		at := len(s.buf)
 		s.buf = append(s.buf, zeros[:region.Length]...)

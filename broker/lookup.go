@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 
 	"freshet/metadata"
@@ -31,8 +30,13 @@ func (b *Broker) hostedPartition(topicName string, index int32) (*partition, *ke
 		return nil, kerr.KafkaStorageError // its log could not be opened
 	}
 	p := t.partition(index)
-	if p == nil || slices.Contains(b.offlineDirs(), p.log.LogDir()) {
+	switch {
+	case p == nil:
+		return nil, t.absent(index)
+	case slices.Contains(b.offlineDirs(), p.log.LogDir()):
 		return nil, kerr.KafkaStorageError
+	case !p.Role().Leads:
+		return nil, kerr.NotLeaderForPartition
 	}
 	return p, nil
 }
@@ -78,17 +82,4 @@ func codeAndMessage(err *metadata.Error) (int16, *string) {
 		return 0, nil
 	}
 	return int16(err.Code), &err.Message
-}
-
-// changeMetadata runs a decision on the newest image and waits until it is on
-// disk. The error, if any, is for answering: the cause has been logged.
-func (b *Broker) changeMetadata(decide func(c *metadata.Controller, img *metadata.Image) []metadata.Record) (*metadata.Image, *metadata.Error) {
-	img, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		return decide(b.controller(), img), nil
-	})
-	if err != nil {
-		slog.Error("metadata was not changed", "error", err)
-		return nil, &metadata.Error{Code: metadata.CodeUnknownServerError, Message: "The metadata could not be written to disk."}
-	}
-	return img, nil
 }

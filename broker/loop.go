@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -76,6 +77,13 @@ type loop struct {
 	pendingBytes int64   // written but not completed
 	throttled    []*conn // not read from until pendingBytes falls
 
+	// streams go to followers, by broker; what is behind them is the loop's.
+	streams struct {
+		sync.Mutex
+		to map[int32]*stream
+	}
+	fills []*stream // with something for a follower, after this event
+
 	pumps    []*conn    // connections with something to send, after this event
 	woken    []*fetchOp // parked fetches whose partitions moved
 	flushSet bool       // an end-of-turn task is queued
@@ -92,6 +100,7 @@ type loopStats struct {
 	copiedBytes                        atomic.Int64
 	produceRequests, fetchRequests     atomic.Int64
 	writes, writtenBytes               atomic.Int64
+	replicatedBytes, followedBytes     atomic.Int64 // pushed to followers, taken from leaders
 	readAheads, blockedSends, accepted atomic.Int64
 	_                                  [64]byte
 }
@@ -164,6 +173,13 @@ func (l *loop) tickClock() {
 	l.monoMs = int64(now.Sub(processStart) / time.Millisecond)
 }
 
+// monotonicMs is what loop.monoMs would be now.
+func monotonicMs() int64 { return int64(time.Since(processStart) / time.Millisecond) }
+
+// leaseLapsed reports whether the controller may by now have given this
+// broker's partitions to others: it has not answered a heartbeat for a session.
+func (l *loop) leaseLapsed() bool { return l.monoMs > l.srv.broker.leaseUntilMs.Load() }
+
 func (l *loop) onEvent(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	l.tickClock()
 	switch fd {
@@ -191,7 +207,7 @@ func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
 	if c.closed || ev&(netpoll.ReadEvents|netpoll.ErrEvents) == 0 {
 		return
 	}
-	if c.muted || c.blocked || c.paused {
+	if c.muted || c.blocked && c.stream == nil || c.paused {
 		l.onHeldEvent(c, ev)
 		return
 	}
@@ -242,17 +258,23 @@ func (l *loop) unthrottle() {
 }
 
 // settle carries out what the event left to do: fetches that can be answered
-// now and answers that can be sent. An answer may unmute a connection, whose
+// now, records for followers, and answers that can be sent. An answer may unmute a connection, whose
 // next requests may append and wake other fetches, so it ends when both lists
 // are empty.
 func (l *loop) settle() {
-	for len(l.woken)+len(l.pumps) > 0 {
+	for len(l.woken)+len(l.fills)+len(l.pumps) > 0 {
 		for i := 0; i < len(l.woken); i++ {
 			op := l.woken[i]
 			l.woken[i] = nil
 			l.retryFetch(op)
 		}
 		l.woken = l.woken[:0]
+		for i := 0; i < len(l.fills); i++ {
+			s := l.fills[i]
+			l.fills[i] = nil
+			s.fill()
+		}
+		l.fills = l.fills[:0]
 		for i := 0; i < len(l.pumps); i++ {
 			c := l.pumps[i]
 			l.pumps[i] = nil

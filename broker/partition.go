@@ -1,22 +1,28 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"freshet/metadata"
 	"freshet/replication"
 	"freshet/storage"
 )
 
-// partition is one partition this broker leads: its log and what waits for
-// the log to grow (the purgatory of Apache Kafka, kept where the event
-// happens instead of in one table).
+// partition is one partition this broker has a replica of: its log and what
+// waits for the log to grow (the purgatory of Apache Kafka, kept where the
+// event happens instead of in one table).
 type partition struct {
 	*replication.Partition
 	topic   *topic
 	index   int32
 	log     *storage.Log // Partition.Log
 	deleted atomic.Bool
+
+	// meta and live are what the role was made of; guarded by Broker.topicMu.
+	meta *metadata.Partition
+	live bool
 
 	// failedWrites since failedLoggedMs, when the last log line said so.
 	failedWrites, failedLoggedMs atomic.Int64
@@ -25,6 +31,13 @@ type partition struct {
 	// element i is touched on loop i only.
 	open  []*writeGroup
 	loops []*loop
+
+	// cutting: a worker is moving the log start to the leader's.
+	cutting atomic.Bool
+
+	// streamed are the followers this broker pushes to while it leads; replaced,
+	// never changed.
+	streamed atomic.Pointer[[]*peerPart]
 
 	// waiting counts fetchers and acks, so that an append with nobody waiting
 	// takes no lock.
@@ -36,7 +49,7 @@ type partition struct {
 	mu       struct {
 		sync.Mutex
 		fetchers []*fetchWait
-		acks     []*writeGroup
+		acks     []*writeGroup // in the order of their parking
 		// failedFrom and failure are those of the last failed write.
 		failedFrom int64
 		failure    error
@@ -83,10 +96,14 @@ func (p *partition) unwatch(w *fetchWait) {
 	p.waiting.Add(-1)
 }
 
-// parkAck makes a completed write wait until the log end offset passes it,
-// unless that, or the failure of a write before it, has happened since
-// p.failures was seen.
+// parkAck makes a completed write wait until the log end offset, or with
+// replicated the high watermark, passes it, unless that, or the failure of a
+// write before it, has happened since p.failures was seen. Loop of g.
 func (p *partition) parkAck(g *writeGroup, seen int64) {
+	if g.replicated {
+		l := g.turn.loop
+		l.startTimer(&g.timer, l.monoMs+int64(max(0, g.timeoutMs)))
+	}
 	p.waiting.Add(1)
 	p.mu.Lock()
 	if n := p.failures.Load(); n != seen && (n > seen+1 || g.baseOffset >= p.mu.failedFrom) {
@@ -100,37 +117,83 @@ func (p *partition) parkAck(g *writeGroup, seen int64) {
 	}
 	p.mu.acks = append(p.mu.acks, g)
 	p.mu.Unlock()
-	if p.log.LogEndOffset() >= g.nextOffset {
-		p.moved(g.turn.loop)
+	// What it waits for may have happened while it was being parked.
+	p.wakeWaiters(g.turn.loop, false)
+	if g.replicated && !p.Role().Leads {
+		p.failAcks(errNoLeader)
 	}
 }
 
-// moved wakes what the log's new end may satisfy. on is the loop it is called
+// unparkAck takes g off the list; false if it is not there any more.
+func (p *partition) unparkAck(g *writeGroup) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.mu.acks, g)
+	if i < 0 {
+		return false
+	}
+	p.mu.acks = slices.Delete(p.mu.acks, i, i+1)
+	p.waiting.Add(-1)
+	return true
+}
+
+// appended follows a move of the log end offset: the high watermark, the
+// followers' streams, and whoever waits for either. on is the loop it is called
 // on, or nil from another goroutine.
-func (p *partition) moved(on *loop) {
-	p.Advance()
+func (p *partition) appended(on *loop) {
+	moved := p.Appended()
+	if role := p.Role(); len(role.Followers) > 0 {
+		p.wakeStreams(on)
+	}
+	p.wakeWaiters(on, moved)
+}
+
+// wakeWaiters wakes the parked fetches if the high watermark moved, and answers
+// the acknowledgements that need wait no more.
+func (p *partition) wakeWaiters(on *loop, moved bool) {
 	if p.waiting.Load() == 0 {
 		return
 	}
 	p.mu.Lock()
-	for _, w := range p.mu.fetchers {
-		w.wake(on)
+	if moved {
+		for _, w := range p.mu.fetchers {
+			w.wake(on)
+		}
 	}
-	p.releaseAcksLocked(on, p.log.LogEndOffset())
+	p.releaseAcksLocked(p.log.LogEndOffset(), p.HighWatermark())
 	p.mu.Unlock()
 }
 
-// releaseAcksLocked answers the parked acknowledgements below end, each on
-// its own loop.
-func (p *partition) releaseAcksLocked(on *loop, end int64) {
+// releaseAcksLocked answers the parked acknowledgements below end, or below
+// the high watermark, each on its own loop.
+func (p *partition) releaseAcksLocked(end, highWatermark int64) {
 	kept := p.mu.acks[:0]
 	for _, g := range p.mu.acks {
-		if g.nextOffset > end {
+		if g.nextOffset > end || g.replicated && g.nextOffset > highWatermark {
 			kept = append(kept, g)
 			continue
 		}
 		p.waiting.Add(-1)
 		g.turn.loop.post(answerTask, g)
+	}
+	clear(p.mu.acks[len(kept):])
+	p.mu.acks = kept
+}
+
+// failAcks answers every acknowledgement that waits for followers with err:
+// this broker leads no more.
+func (p *partition) failAcks(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.mu.acks[:0]
+	for _, g := range p.mu.acks {
+		if !g.replicated {
+			kept = append(kept, g)
+			continue
+		}
+		p.waiting.Add(-1)
+		g.failure = err
+		g.turn.loop.post(failTask, g)
 	}
 	clear(p.mu.acks[len(kept):])
 	p.mu.acks = kept

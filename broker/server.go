@@ -37,6 +37,7 @@ type netOptions struct {
 	SessionSlots    int
 	Workers         int
 	ListenBacklog   int
+	CommitTimeoutMs int32 // offsets.commit.timeout.ms
 }
 
 // ListenerSpec is one address to listen on.
@@ -61,6 +62,12 @@ type server struct {
 	calibration *iouring.Calibration
 
 	heldBytes atomic.Int64 // of unfinished requests, see conn.account
+
+	// peers are the goroutines that connect to followers and watch their lag;
+	// peerLife ends before the loops do.
+	peers    sync.WaitGroup
+	peerLife context.Context
+	endPeers context.CancelFunc
 
 	nconns  atomic.Int64
 	started bool // the loops run
@@ -88,6 +95,7 @@ type listener struct {
 func newServer(b *Broker, opts netOptions) (*server, error) {
 	s := &server{opts: opts, topics: newTopicTable(), sessions: newFetchSessions(opts.SessionSlots), broker: b}
 	s.perIP.counts = map[netip.Addr]int{}
+	s.peerLife, s.endPeers = context.WithCancel(context.Background())
 	for _, spec := range opts.Listeners {
 		ln, err := listen(spec, opts)
 		if err != nil {
@@ -157,6 +165,7 @@ func (s *server) start() error {
 	for _, l := range s.loops {
 		s.wg.Go(l.run)
 	}
+	s.peers.Go(func() { s.broker.watchLag(s.peerLife) })
 	for _, ln := range s.listeners {
 		if err := s.loops[0].poller.AddRead(&netpoll.PollAttachment{FD: ln.fd}, false); err != nil {
 			return fmt.Errorf("listener %s cannot be watched: %w", ln.spec.Name, err)
@@ -256,10 +265,7 @@ func adoptTask(arg any) error {
 	l := c.loop
 	l.tickClock()
 	c.lastMs = l.monoMs
-	for len(l.conns) <= c.fd {
-		l.conns = append(l.conns, make([]*conn, max(64, len(l.conns)))...)
-	}
-	l.conns[c.fd] = c
+	l.track(c)
 	l.stats.accepted.Add(1)
 	if err := l.poller.AddRead(&c.attachment, false); err != nil {
 		l.closeConn(c, err)
@@ -331,6 +337,8 @@ func (s *server) stopAccepting() {
 // stop closes the listeners and every connection, waits for the writes in
 // flight, and ends the loops.
 func (s *server) stop() {
+	s.endPeers()
+	s.peers.Wait()
 	s.workers.close()
 	if s.started {
 		s.stopAccepting()

@@ -7,10 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timerHeap is a binary min-heap of parked fetches by deadline. Each entry
-// knows its index, so that a fetch answered early leaves at once. Loop only.
+// timer is a deadline of the one thing that embeds it, whose field is set: a
+// parked fetch, a produce answer that waits for its followers, a stream to one.
+type timer struct {
+	deadlineMs int64 // monotonic
+	heapIdx    int   // in the loop's heap; -1 when it is not there
+	fetch      *fetchOp
+	group      *writeGroup
+	stream     *stream
+}
+
+// timerHeap is a binary min-heap of timers by deadline. Each entry knows its
+// index, so that what ends early leaves at once. Loop only.
 type timerHeap struct {
-	ops []*fetchOp
+	ops []*timer
 }
 
 func (h *timerHeap) less(i, j int) bool { return h.ops[i].deadlineMs < h.ops[j].deadlineMs }
@@ -20,13 +30,13 @@ func (h *timerHeap) swap(i, j int) {
 	h.ops[i].heapIdx, h.ops[j].heapIdx = i, j
 }
 
-func (h *timerHeap) push(op *fetchOp) {
+func (h *timerHeap) push(op *timer) {
 	op.heapIdx = len(h.ops)
 	h.ops = append(h.ops, op)
 	h.up(op.heapIdx)
 }
 
-func (h *timerHeap) remove(op *fetchOp) {
+func (h *timerHeap) remove(op *timer) {
 	i, last := op.heapIdx, len(h.ops)-1
 	if i < 0 {
 		return
@@ -87,7 +97,14 @@ func (l *loop) arm(deadlineMs int64) {
 	_ = unix.TimerfdSettime(l.timerFd, 0, &spec, nil)
 }
 
-// onTimer answers the fetches whose time is up and, each second, looks after
+// startTimer lets t end at deadlineMs unless it is removed before.
+func (l *loop) startTimer(t *timer, deadlineMs int64) {
+	t.deadlineMs = deadlineMs
+	l.timers.push(t)
+	l.arm(deadlineMs)
+}
+
+// onTimer ends what has waited long enough and, each second, looks after
 // connections that idle or send too slowly.
 func (l *loop) onTimer() {
 	var buf [8]byte
@@ -96,9 +113,16 @@ func (l *loop) onTimer() {
 	}
 	l.armedMs = 0
 	for len(l.timers.ops) > 0 && l.timers.ops[0].deadlineMs <= l.monoMs {
-		op := l.timers.ops[0]
-		l.timers.remove(op)
-		l.expireFetch(op)
+		t := l.timers.ops[0]
+		l.timers.remove(t)
+		switch {
+		case t.fetch != nil:
+			l.expireFetch(t.fetch)
+		case t.group != nil:
+			t.group.expire()
+		case t.stream != nil:
+			t.stream.onTimer()
+		}
 	}
 	if l.monoMs >= l.nextSweepMs {
 		l.nextSweepMs = l.monoMs + sweepEveryMs
@@ -124,7 +148,7 @@ func (l *loop) sweep() {
 	}
 	idleMs := l.srv.opts.MaxIdleMs
 	for _, c := range l.conns {
-		if c == nil || c.closed {
+		if c == nil || c.closed || c.stream != nil { // a stream has a timer of its own
 			continue
 		}
 		if idleMs > 0 && l.monoMs-c.lastMs > idleMs && c.parked == nil && c.cold == nil && c.looking == nil {

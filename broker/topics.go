@@ -2,6 +2,8 @@ package broker
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,9 +19,11 @@ type topic struct {
 	internal bool
 	deleted  atomic.Bool
 	settings atomic.Pointer[topicSettings]
-	// parts is replaced, never changed, when partitions are added. A partition
-	// whose log directory is offline since the start is nil.
-	parts atomic.Pointer[[]*partition]
+	// parts is replaced, never changed. A partition is nil that has no replica
+	// here, or whose log directory is offline since the start: then it stands in
+	// offline, too.
+	parts   atomic.Pointer[[]*partition]
+	offline atomic.Pointer[map[int32]bool]
 }
 
 // topicSettings are the topic properties that Produce needs on every batch.
@@ -46,12 +50,15 @@ func (t *topic) hosted() iter.Seq2[int, *partition] {
 }
 
 // absent is the error for a partition that partition did not find: there is
-// no such one, or its log directory is offline.
-func (t *topic) absent(i int32) int16 {
-	if i >= 0 && int(i) < len(*t.parts.Load()) {
-		return kerr.KafkaStorageError.Code
+// no such one, its log directory is offline, or other brokers have it.
+func (t *topic) absent(i int32) *kerr.Error {
+	if i < 0 || int(i) >= len(*t.parts.Load()) {
+		return kerr.UnknownTopicOrPartition
 	}
-	return kerr.UnknownTopicOrPartition.Code
+	if offline := t.offline.Load(); offline != nil && (*offline)[i] {
+		return kerr.KafkaStorageError
+	}
+	return kerr.NotLeaderForPartition
 }
 
 // partition returns partition i, or nil.
@@ -87,6 +94,13 @@ func (tt *topicTable) id(id [16]byte) *topic {
 	t := tt.byID[id]
 	tt.mu.RUnlock()
 	return t
+}
+
+// all lists every topic.
+func (tt *topicTable) all() []*topic {
+	tt.mu.RLock()
+	defer tt.mu.RUnlock()
+	return slices.Collect(maps.Values(tt.byID))
 }
 
 func (tt *topicTable) put(t *topic) {

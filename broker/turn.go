@@ -1,11 +1,23 @@
 package broker
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"freshet/iouring"
 	"freshet/storage"
 )
+
+// errNoLeader: this broker stopped to lead the partition before the in-sync
+// replicas had acknowledged. The records may or may not survive.
+var errNoLeader = fmt.Errorf("this broker leads the partition no more: %w", kerr.NotLeaderForPartition)
+
+// errRequestTimedOut: acks=all was not reached within the request's timeout.
+// The records are in the leader's log and may still be replicated.
+var errRequestTimedOut = fmt.Errorf("the in-sync replicas have not acknowledged in time: %w", kerr.RequestTimedOut)
 
 // writeGroup is the write of one partition in one turn: adjacent reservations
 // of one segment that go to the file as one vectored write. It is pooled and
@@ -22,6 +34,11 @@ type writeGroup struct {
 	turn       *turn
 	durableTo  int64 // with op.Sync: the recovery point after it
 	failure    error
+	// replicated: the answers wait for the high watermark and not only for the
+	// log end offset. timer ends that wait after timeoutMs.
+	replicated bool
+	timeoutMs  int32
+	timer      timer
 	next       *writeGroup // free list
 }
 
@@ -30,6 +47,12 @@ type writeGroup struct {
 type pendingAck struct {
 	slot   *slot
 	codeAt int32
+	// replicated: acks=all of a partition with followers. The answer is given
+	// when the high watermark has passed, or REQUEST_TIMED_OUT after timeoutMs.
+	replicated bool
+	timeoutMs  int32
+	// follower: the answer is to a leader, and holds more than fits a client's.
+	follower bool
 }
 
 // turn collects what the requests of one read append. At its end every
@@ -55,6 +78,7 @@ func (t *turn) add(p *partition, res *storage.Reservation, batch []byte, ch *chu
 			ack.slot.wait(1)
 		}
 		g.acks = append(g.acks, ack)
+		g.awaitReplicas(ack.replicated, ack.timeoutMs)
 	}
 	if n := len(g.chunks); ch != nil && (n == 0 || g.chunks[n-1] != ch) {
 		ch.refs++
@@ -63,9 +87,23 @@ func (t *turn) add(p *partition, res *storage.Reservation, batch []byte, ch *chu
 }
 
 // addInternal is add for a coordinator, which owns batch until done is called.
+// Its appends are acks=all.
 func (t *turn) addInternal(p *partition, res *storage.Reservation, batch []byte, done func(error)) {
 	g := t.group(p, res, batch)
 	g.dones = append(g.dones, done)
+	g.awaitReplicas(!p.Role().Solo, t.loop.srv.opts.CommitTimeoutMs)
+}
+
+// awaitReplicas makes the whole group wait for the followers: its answers are
+// of one connection, which gets them in order anyway.
+func (g *writeGroup) awaitReplicas(replicated bool, timeoutMs int32) {
+	if !replicated {
+		return
+	}
+	if !g.replicated || timeoutMs < g.timeoutMs {
+		g.timeoutMs = timeoutMs
+	}
+	g.replicated = true
 }
 
 // group returns the partition's group with the batch added to its write.
@@ -102,6 +140,7 @@ func (t *turn) take() *writeGroup {
 	if g == nil {
 		g = &writeGroup{turn: t}
 		g.op.Done = g
+		g.timer = timer{heapIdx: -1, group: g}
 		return g
 	}
 	t.free, g.next = g.next, nil
@@ -184,11 +223,12 @@ func (g *writeGroup) WriteDone(op *iouring.Op, err error) {
 	g.failure = err
 	g.dropChunks()
 	if err == nil {
-		p.moved(l)
+		p.appended(l)
 	}
-	if err == nil && leo < g.nextOffset && len(g.acks)+len(g.dones) > 0 {
-		// An earlier write of another loop has not finished: the answer waits
-		// until the log end offset passes this group.
+	if err == nil && len(g.acks)+len(g.dones) > 0 && (leo < g.nextOffset || g.replicated && p.HighWatermark() < g.nextOffset) {
+		// An earlier write of another loop has not finished, or followers have
+		// not acknowledged: the answer waits until the log end offset, or the
+		// high watermark, passes this group.
 		p.parkAck(g, failures)
 		return
 	}
@@ -205,9 +245,20 @@ func (g *writeGroup) dropChunks() {
 	g.chunks = g.chunks[:0]
 }
 
+// expire answers a group whose followers have not acknowledged in time.
+func (g *writeGroup) expire() {
+	if !g.part.unparkAck(g) {
+		return // its answer is on the way
+	}
+	g.failure = errRequestTimedOut
+	g.patch(g.failure)
+	g.answer()
+}
+
 // answer releases the slots that waited for g and frees it.
 func (g *writeGroup) answer() {
 	l := g.turn.loop
+	l.timers.remove(&g.timer)
 	var last *slot
 	for i := range g.acks {
 		if s := g.acks[i].slot; s != last {
@@ -226,18 +277,28 @@ func (g *writeGroup) answer() {
 // fail patches the error of a failed write into every answer of the group:
 // error code, then base offset -1 (both fixed-size, at a known place).
 func (g *writeGroup) fail(err error) {
+	g.patch(err)
+	if !errors.Is(err, errNoLeader) {
+		g.part.writeFailed(err, g.turn.loop.nowMs)
+	}
+}
+
+func (g *writeGroup) patch(err error) {
 	code := produceErrorCode(err)
 	for i := range g.acks {
 		a := &g.acks[i]
+		if a.follower {
+			binary.BigEndian.PutUint16(a.slot.buf[a.codeAt:], uint16(code))
+			continue
+		}
 		patchProduceError(a.slot.buf[a.codeAt:], code)
 	}
-	g.part.writeFailed(err, g.turn.loop.nowMs)
 }
 
 func (g *writeGroup) release() {
 	clear(g.op.Bufs)
 	g.op.Bufs, g.acks, g.dones = g.op.Bufs[:0], g.acks[:0], g.dones[:0]
-	g.part, g.seg, g.failure = nil, nil, nil
+	g.part, g.seg, g.failure, g.replicated = nil, nil, nil, false
 	g.next, g.turn.free = g.turn.free, g
 }
 
@@ -249,5 +310,6 @@ func (t *turn) addDuplicate(p *partition, res *storage.Reservation, ack pendingA
 	g.baseOffset, g.nextOffset = res.BaseOffset, res.WaitOffset
 	ack.slot.wait(1)
 	g.acks = append(g.acks, ack)
+	g.awaitReplicas(ack.replicated, ack.timeoutMs)
 	p.parkAck(g, failures)
 }

@@ -1,44 +1,276 @@
 package replication
 
 import (
+	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"freshet/replication/isr"
 	"freshet/storage"
 )
 
-// Partition is this broker's replica of one partition, as its leader. Methods
-// may be called from any goroutine.
-type Partition struct {
-	Log         *storage.Log
-	leaderEpoch atomic.Int32
-	minInsync   atomic.Int32
+// Role is what this broker is to a partition at one leader epoch. It is
+// immutable.
+type Role struct {
+	Leads       bool
+	LeaderEpoch int32 // -1 while this broker has no part in it
+	LeaderID    int32 // -1: none
+	// Solo: this broker leads and is the only replica, so the high watermark is
+	// the log end offset.
+	Solo bool
+	// Followers are the other replicas, when this broker leads.
+	Followers []int32
 }
 
-// NewPartition returns the leader's view of log at leaderEpoch.
-func NewPartition(log *storage.Log, leaderEpoch, minInsync int32) *Partition {
+// noRole is the role before the first, and after the last.
+var noRole = &Role{LeaderEpoch: -1, LeaderID: -1}
+
+// Assignment is a partition's state in the metadata, as its replicas need it.
+type Assignment struct {
+	LeaderID, LeaderEpoch, PartitionEpoch int32
+	Replicas, ISR                         []int32
+	Recovering                            bool // elected uncleanly (KIP-704)
+}
+
+// Options are what leading depends on besides the assignment.
+type Options struct {
+	Self         int32
+	LagTimeMaxMs int64 // replica.lag.time.max.ms
+	// Eligible tells whether a broker may join the in-sync replicas: it is
+	// neither fenced nor shutting down (KIP-841).
+	Eligible func(broker int32) bool
+}
+
+// Partition is this broker's replica of one partition. Methods may be called
+// from any goroutine.
+//
+// A role changes in this order: the new epoch is fenced in the log, so that
+// nothing of an older one is appended any more; then the role is published.
+// So an append that read the old role is refused by the log.
+type Partition struct {
+	Log       *storage.Log
+	role      atomic.Pointer[Role]
+	minInsync atomic.Int32
+	// enough: there are min.insync.replicas in-sync replicas, or as many as the
+	// partition has replicas (KIP-966).
+	enough atomic.Bool
+	// leaderHW is the high watermark that the leader last told this follower.
+	leaderHW atomic.Int64
+
+	mu     sync.Mutex
+	leader *isr.Leader // nil unless this broker leads and has followers
+}
+
+// ErrRoleChanged: the replica has another role by now.
+var ErrRoleChanged = errors.New("the replica follows another leader epoch by now")
+
+// NewPartition returns the replica of log, without a role.
+func NewPartition(log *storage.Log, minInsync int32) *Partition {
 	p := &Partition{Log: log}
-	p.leaderEpoch.Store(leaderEpoch)
+	p.role.Store(noRole)
 	p.minInsync.Store(minInsync)
-	log.UpdateHighWatermark(log.LogEndOffset())
 	return p
 }
 
-// LeaderEpoch is the epoch at which this broker leads.
-func (p *Partition) LeaderEpoch() int32 { return p.leaderEpoch.Load() }
+// Role is the present role.
+func (p *Partition) Role() *Role { return p.role.Load() }
 
-// InSyncReplicas is the number of in-sync replicas, the leader counted.
-func (p *Partition) InSyncReplicas() int32 { return 1 }
+// LeaderEpoch is the epoch of the present role.
+func (p *Partition) LeaderEpoch() int32 { return p.role.Load().LeaderEpoch }
 
 // HighWatermark is the end of what consumers may read.
 func (p *Partition) HighWatermark() int64 { return p.Log.HighWatermark() }
 
-// Advance moves the high watermark after the log end offset moved. Several
-// loops may do so at once, with ends of different age: it only moves forward.
-func (p *Partition) Advance() {
-	hw := isr.HighWatermark(p.Log.HighWatermark(), p.Log.LogEndOffset(), nil, int(p.minInsync.Load()))
-	p.Log.AdvanceHighWatermark(hw)
+// SetMinInsync applies a change of min.insync.replicas.
+func (p *Partition) SetMinInsync(n int32) {
+	p.minInsync.Store(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader != nil {
+		p.Log.AdvanceHighWatermark(p.leader.SetMinInsync(int(n)))
+		p.noteLocked()
+	}
 }
 
-// SetMinInsync applies a change of min.insync.replicas.
-func (p *Partition) SetMinInsync(n int32) { p.minInsync.Store(n) }
+// EnoughInSync reports whether the leader may promise acks=all.
+func (p *Partition) EnoughInSync() bool { return p.enough.Load() }
+
+// Lead makes this broker the leader at a's epoch. It reports whether that is
+// news: false for the epoch it leads already, to which a's other fields apply.
+func (p *Partition) Lead(a *Assignment, o *Options, nowMs int64) (isNew bool, proposal *isr.Proposal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	followers := slices.DeleteFunc(slices.Clone(a.Replicas), func(id int32) bool { return id == o.Self })
+	old := p.role.Load()
+	role := &Role{Leads: true, LeaderEpoch: a.LeaderEpoch, LeaderID: o.Self, Solo: len(followers) == 0, Followers: followers}
+	if isNew = !old.Leads || old.LeaderEpoch != a.LeaderEpoch; isNew {
+		p.Log.FenceLeaderEpoch(a.LeaderEpoch)
+		p.leader = nil
+	}
+	switch {
+	case role.Solo:
+		p.leader = nil
+		p.Log.AdvanceHighWatermark(p.Log.LogEndOffset())
+	case p.leader == nil:
+		p.leader = isr.NewLeader(isr.LeaderConfig{
+			Self: o.Self, LeaderEpoch: a.LeaderEpoch, PartitionEpoch: a.PartitionEpoch,
+			Replicas: a.Replicas, ISR: a.ISR, Recovering: a.Recovering, MinInsync: int(p.minInsync.Load()), LagTimeMaxMs: o.LagTimeMaxMs,
+			LogEnd: p.Log.LogEndOffset(), HighWatermark: p.Log.HighWatermark(), NowMs: nowMs,
+		})
+		p.leader.Eligible(o.Eligible)
+		p.Log.AdvanceHighWatermark(p.leader.Appended(p.Log.LogEndOffset()))
+	default:
+		var hw int64
+		hw, proposal = p.leader.State(isr.State{LeaderEpoch: a.LeaderEpoch, PartitionEpoch: a.PartitionEpoch,
+			Replicas: a.Replicas, ISR: a.ISR, Recovering: a.Recovering})
+		p.Log.AdvanceHighWatermark(hw)
+	}
+	p.noteLocked()
+	p.role.Store(role)
+	return isNew, proposal
+}
+
+// Follow makes this broker a follower of leader (-1: of nobody yet) at epoch.
+// It reports whether that is news.
+func (p *Partition) Follow(leader, epoch int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.role.Load()
+	if !old.Leads && old.LeaderEpoch == epoch && old.LeaderID == leader {
+		return false
+	}
+	p.Log.FenceLeaderEpoch(epoch)
+	p.leader = nil
+	p.role.Store(&Role{LeaderEpoch: epoch, LeaderID: leader})
+	return true
+}
+
+// Retire takes every role away: the partition is served no more.
+func (p *Partition) Retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leader = nil
+	p.role.Store(noRole)
+}
+
+// noteLocked keeps what EnoughInSync reads.
+func (p *Partition) noteLocked() { p.enough.Store(p.leader == nil || !p.leader.UnderMinISR()) }
+
+// NoteLeader takes the high watermark that the leader told, and reports whether
+// this follower's moved. It moves on as the log grows towards it.
+func (p *Partition) NoteLeader(highWatermark int64) bool {
+	p.leaderHW.Store(highWatermark)
+	before := p.Log.HighWatermark()
+	p.Log.AdvanceHighWatermark(highWatermark)
+	return p.Log.HighWatermark() > before
+}
+
+// WhileFollowing runs f, which may wait for the disk, unless this replica does
+// not follow at epoch any more; its role stays until f returns.
+func (p *Partition) WhileFollowing(epoch int32, f func() error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if role := p.role.Load(); role.Leads || role.LeaderEpoch != epoch {
+		return ErrRoleChanged
+	}
+	return f()
+}
+
+// Appended moves the high watermark after the log end offset moved, and
+// reports whether it did.
+func (p *Partition) Appended() bool {
+	role := p.role.Load()
+	before := p.Log.HighWatermark()
+	if !role.Leads {
+		if role.LeaderEpoch >= 0 {
+			p.Log.AdvanceHighWatermark(p.leaderHW.Load())
+		}
+		return p.Log.HighWatermark() > before
+	}
+	if role.Solo {
+		p.Log.AdvanceHighWatermark(p.Log.LogEndOffset())
+		return p.Log.HighWatermark() > before
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == nil {
+		return false
+	}
+	p.Log.AdvanceHighWatermark(p.leader.Appended(p.Log.LogEndOffset()))
+	return p.Log.HighWatermark() > before
+}
+
+// Acked takes a follower's log end offset, told at this epoch. It reports
+// whether the high watermark moved, and a change of the in-sync replicas to
+// propose to the controller.
+func (p *Partition) Acked(epoch, broker int32, logEnd, nowMs int64) (moved bool, proposal *isr.Proposal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == nil || p.role.Load().LeaderEpoch != epoch {
+		return false, nil
+	}
+	before := p.Log.HighWatermark()
+	hw, proposal := p.leader.Acked(broker, logEnd, nowMs)
+	p.Log.AdvanceHighWatermark(hw)
+	return p.Log.HighWatermark() > before, proposal
+}
+
+// Tick looks for followers that lag for too long.
+func (p *Partition) Tick(nowMs int64) *isr.Proposal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == nil {
+		return nil
+	}
+	return p.leader.Tick(p.Log.LogEndOffset(), nowMs)
+}
+
+// Answered takes the controller's answer to a proposal. It reports whether the
+// high watermark moved, and a proposal to make after backoffMs.
+func (p *Partition) Answered(epoch int32, r isr.ProposalResult) (moved bool, proposal *isr.Proposal, backoffMs int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == nil || p.role.Load().LeaderEpoch != epoch {
+		return false, nil, 0
+	}
+	before := p.Log.HighWatermark()
+	hw, proposal, backoffMs := p.leader.Answered(r)
+	p.Log.AdvanceHighWatermark(hw)
+	p.noteLocked()
+	return p.Log.HighWatermark() > before, proposal, backoffMs
+}
+
+// Pending reports whether proposal still waits for an answer.
+func (p *Partition) Pending(epoch int32, proposal *isr.Proposal) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leader != nil && p.role.Load().LeaderEpoch == epoch && p.leader.Pending() == proposal
+}
+
+// Available reports whether the high watermark is at least what the leader
+// before showed to consumers (KIP-207).
+func (p *Partition) Available() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leader == nil || p.leader.Available()
+}
+
+// Joined says that a connection to a follower is up, and to which incarnation of
+// its broker: the log of another than the one before may be shorter.
+func (p *Partition) Joined(epoch, broker int32, brokerEpoch int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader != nil && p.role.Load().LeaderEpoch == epoch {
+		p.leader.Joined(broker, brokerEpoch)
+	}
+}
+
+// Forget voids what is known of a follower's log (isr.Leader.Forget).
+func (p *Partition) Forget(epoch, broker int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader != nil && p.role.Load().LeaderEpoch == epoch {
+		p.leader.Forget(broker)
+	}
+}

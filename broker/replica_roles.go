@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"time"
+
+	"freshet/coordinator/group"
+	"freshet/metadata"
+	"freshet/replication"
+	"freshet/replication/isr"
+)
+
+// live reports whether img holds this process's own registration. Before it
+// does, what img says of leaders is about an earlier incarnation: a broker that
+// took itself for the leader on the strength of its old metadata would serve
+// beside the one that followed it.
+func (b *Broker) live(img *metadata.Image) bool {
+	self := img.Broker(b.Config().NodeID)
+	return self != nil && self.Epoch == b.brokerEpoch()
+}
+
+// assignRoles gives this broker's replicas of a topic the roles that the
+// metadata says. topicMu is held.
+func (b *Broker) assignRoles(img *metadata.Image, have *topic, t *metadata.Topic) {
+	live := b.live(img)
+	for _, p := range have.hosted() {
+		if meta := t.Partitions[p.index]; meta != p.meta || live != p.live {
+			p.meta, p.live = meta, live
+			b.assignRole(p, meta, live)
+		}
+	}
+}
+
+// assignRole applies one partition's state.
+func (b *Broker) assignRole(p *partition, meta *metadata.Partition, live bool) {
+	switch self := b.Config().NodeID; {
+	case !live:
+		if p.Role().Leads {
+			p.Follow(-1, meta.LeaderEpoch)
+			b.ledNoMore(p)
+		}
+	case meta.Leader == self:
+		b.lead(p, meta)
+	default:
+		led := p.Role().Leads
+		if p.Follow(meta.Leader, meta.LeaderEpoch) && led {
+			b.ledNoMore(p)
+		}
+	}
+}
+
+// lead makes this broker the leader of p, or applies what changed while it is.
+func (b *Broker) lead(p *partition, meta *metadata.Partition) {
+	cfg := b.Config()
+	a := replication.Assignment{LeaderID: meta.Leader, LeaderEpoch: meta.LeaderEpoch, PartitionEpoch: meta.PartitionEpoch,
+		Replicas: meta.Replicas, ISR: meta.ISR, Recovering: meta.Recovering}
+	o := replication.Options{Self: cfg.NodeID, LagTimeMaxMs: cfg.ReplicaLagTimeMaxMs, Eligible: b.eligible}
+	isNew, proposal := p.Lead(&a, &o, monotonicMs())
+	b.stream(p, isNew)
+	p.wakeWaiters(nil, true)
+	p.wakeStreams(nil) // the high watermark may have moved, which followers are to know
+	if proposal != nil {
+		b.proposeISR(p, meta.LeaderEpoch, proposal)
+	}
+	if isNew && p.topic.name == group.OffsetsTopic && b.group != nil {
+		b.group.BecomeLeader(p.index)
+	}
+}
+
+// ledNoMore ends what only a leader does: clients that wait for p are sent to
+// the next one.
+func (b *Broker) ledNoMore(p *partition) {
+	b.stream(p, true)
+	p.failAcks(errNoLeader)
+	p.wakeAll()
+	if p.topic.name == group.OffsetsTopic && b.group != nil {
+		b.group.Resign(p.index)
+	}
+}
+
+// stream brings the streams to p's followers in line with its role. With anew
+// all of them begin again, as they must at a new leader epoch.
+func (b *Broker) stream(p *partition, anew bool) {
+	role := p.Role()
+	var old, next []*peerPart
+	if list := p.streamed.Load(); list != nil {
+		old = *list
+	}
+	for _, pp := range old {
+		if !anew && slices.Contains(role.Followers, pp.stream.peer) {
+			next = append(next, pp)
+			continue
+		}
+		peerTask{pp: pp, remove: true}.post()
+	}
+	for _, id := range role.Followers {
+		if !slices.ContainsFunc(next, func(pp *peerPart) bool { return pp.stream.peer == id }) {
+			pp := &peerPart{part: p, stream: p.streamLoop().streamTo(id), epoch: role.LeaderEpoch, index: -1}
+			next = append(next, pp)
+			peerTask{pp: pp}.post()
+		}
+	}
+	p.streamed.Store(&next)
+}
+
+var loopSeed = maphash.MakeSeed()
+
+// streamLoop is the loop that pushes p to its followers.
+func (p *partition) streamLoop() *loop {
+	h := maphash.Comparable(loopSeed, p.topic.id)
+	return p.loops[(h+uint64(p.index))%uint64(len(p.loops))]
+}
+
+// eligible reports whether a broker may join in-sync replicas (KIP-841).
+func (b *Broker) eligible(id int32) bool { return b.meta.Image().Active(id) }
+
+// proposeISR asks the controller for a change of in-sync replicas. Its answer
+// comes back to the partition, and may lead to the next proposal.
+func (b *Broker) proposeISR(p *partition, epoch int32, proposal *isr.Proposal) {
+	b.changeISR(isrChange{topicID: p.topic.id, partition: p.index, proposal: *proposal, epochs: b.memberEpochs(proposal),
+		answer: func(a isrAnswer) {
+			r := isr.ProposalResult{Proposal: proposal, LeaderEpoch: a.leaderEpoch, PartitionEpoch: a.partitionEpoch, ISR: a.isr}
+			if a.err != nil {
+				r.Code = a.err.Code
+			} else {
+				slog.Info("in-sync replicas changed", "topic", p.topic.name, "partition", p.index, "in_sync", a.isr, "partition_epoch", a.partitionEpoch)
+			}
+			moved, next, backoffMs := p.Answered(epoch, r)
+			if moved {
+				p.wakeWaiters(nil, true)
+				p.wakeStreams(nil)
+			}
+			switch {
+			case next == nil:
+			case backoffMs == 0:
+				b.proposeISR(p, epoch, next)
+			default:
+				time.AfterFunc(time.Duration(backoffMs)*time.Millisecond, func() {
+					if !b.stopped.Load() && p.Pending(epoch, next) {
+						b.proposeISR(p, epoch, next)
+					}
+				})
+			}
+		}})
+}
+
+// memberEpochs are the epochs of the incarnations whose logs the proposal rests
+// on (KIP-903): the followers', and this broker's own.
+func (b *Broker) memberEpochs(proposal *isr.Proposal) []int64 {
+	epochs := slices.Clone(proposal.BrokerEpochs)
+	for i, id := range proposal.ISR {
+		if id == b.Config().NodeID {
+			epochs[i] = b.brokerEpoch()
+		}
+	}
+	return epochs
+}
+
+// watchLag calls checkLag twice in each replica.lag.time.max.ms until ctx ends.
+func (b *Broker) watchLag(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(max(time.Millisecond, time.Duration(b.Config().ReplicaLagTimeMaxMs)*time.Millisecond/2)):
+			b.checkLag()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// checkLag looks for followers that lag, in all partitions this broker leads.
+func (b *Broker) checkLag() {
+	now := monotonicMs()
+	for _, t := range b.net.topics.all() {
+		for _, p := range t.hosted() {
+			role := p.Role()
+			if !role.Leads || role.Solo {
+				continue
+			}
+			if proposal := p.Tick(now); proposal != nil {
+				slog.Info("followers leave the in-sync replicas: they have not caught up for replica.lag.time.max.ms",
+					"topic", t.name, "partition", p.index, "in_sync", proposal.ISR)
+				b.proposeISR(p, role.LeaderEpoch, proposal)
+			}
+		}
+	}
+}
