@@ -18,6 +18,8 @@ type LinkedInReport struct {
 	Brokers       []LinkedInBroker `json:"brokers"`
 	Repetitions   int              `json:"repetitions"`
 	Rows          []LinkedInResult `json:"rows"`
+	// Profiles are the directories of the profiles kept.
+	Profiles []string `json:"profiles,omitempty"`
 	// KafkaFrom names the earlier result that Kafka's figures were taken from.
 	KafkaFrom string `json:"kafka_from,omitempty"`
 	OutDir    string `json:"out_dir"`
@@ -26,6 +28,8 @@ type LinkedInReport struct {
 // LinkedInBroker is one broker of the suite.
 type LinkedInBroker struct {
 	Target TargetName `json:"target"`
+	// Brokers is the size of a cluster, 0 for one broker.
+	Brokers int `json:"brokers,omitempty"`
 	BrokerInfo
 }
 
@@ -119,7 +123,11 @@ func (r *LinkedInReport) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "freshet bench linkedin · commit %s · Linux %s · %s, %d CPUs, %s · %s\n",
 		e.Commit, e.Kernel, e.CPUModel, e.CPUs, gib(e.MemBytes), e.FileSystem)
 	for _, broker := range r.Brokers {
-		fmt.Fprintf(&b, "%s %s: an ack meant %s\n", broker.Target, broker.Address, broker.Ack)
+		of := ""
+		if broker.Brokers > 1 {
+			of = fmt.Sprintf(", cluster of %d", broker.Brokers)
+		}
+		fmt.Fprintf(&b, "%s%s %s: an ack meant %s\n", broker.Target, of, broker.Address, broker.Ack)
 	}
 	if r.KafkaFrom != "" {
 		fmt.Fprintf(&b, "kafka: figures of an earlier run, %s\n", r.KafkaFrom)
@@ -128,7 +136,10 @@ func (r *LinkedInReport) WriteTable(w io.Writer) error {
 	r.writeLatencies(&b)
 	r.writeStored(&b)
 	r.writeSkipped(&b)
-	fmt.Fprintf(&b, "\n%.0f s; results and the broker's log are in %s\n", r.Seconds, r.OutDir)
+	fmt.Fprintf(&b, "\n%.0f s; results and the brokers' logs are in %s\n", r.Seconds, r.OutDir)
+	for _, dir := range r.Profiles {
+		fmt.Fprintf(&b, "profiles and flame graphs: %s\n", dir)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

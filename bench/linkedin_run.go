@@ -14,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sys/unix"
+
+	"freshet/bench/kafkadist"
 )
 
 // LinkedInOptions configure the LinkedIn suite.
@@ -33,6 +35,15 @@ type LinkedInOptions struct {
 	KafkaBootstrapServer string
 	KafkaPID             int
 	KafkaResult          string
+	// Kafka has Apache Kafka fetched and started here, to be measured beside:
+	// one broker, and a cluster for the rows with replicas. KafkaHome is an
+	// unpacked release to use instead; HeapOpts are the brokers' heap flags, nil
+	// for the scripts'.
+	Kafka     bool
+	KafkaHome string
+	HeapOpts  []string
+	// Profile says which profiles of the brokers are kept.
+	Profile ProfileOptions
 
 	// Executable, TempDir, OutDir, Command, Version, Commit, and the progress
 	// settings are as in Options.
@@ -55,8 +66,11 @@ func (o *LinkedInOptions) Validate() error {
 		return fmt.Errorf("%d repetitions: at least 1 is needed", o.Repetitions)
 	case o.Size.Records < 1 || o.Size.SweepBytes < 1 || o.Size.SweepRecords < 1 || o.Size.StoredBytes < 1 || o.Size.Messages < 1:
 		return errors.New("every amount must be at least 1")
-	case o.KafkaBootstrapServer != "" && o.KafkaResult != "":
-		return errors.New("Apache Kafka is either measured now or taken from a result: give its address or the file, not both")
+	case countTrue(o.KafkaBootstrapServer != "", o.KafkaResult != "", o.Kafka) > 1:
+		return errors.New("Apache Kafka is either started here, measured at an address or taken from a result: choose one of them")
+	}
+	if err := o.Profile.Validate(o.BootstrapServer != "", LinkedInRowNames()); err != nil {
+		return err
 	}
 	for _, name := range o.Rows {
 		if !slices.Contains(LinkedInRowNames(), name) {
@@ -66,17 +80,36 @@ func (o *LinkedInOptions) Validate() error {
 	return nil
 }
 
+func countTrue(list ...bool) int {
+	n := 0
+	for _, b := range list {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
 // linkedIn is one invocation.
 type linkedIn struct {
-	opts     LinkedInOptions
-	tempDir  string
-	report   *LinkedInReport
-	targets  []*target
-	admins   map[TargetName]*admin
-	progress *Progress
-	cancel   context.CancelCauseFunc
-	topics   int
-	merged   map[string]*Recorder // by row and target
+	opts    LinkedInOptions
+	tempDir string
+	report  *LinkedInReport
+	targets []*target
+	admins  map[TargetName]*admin
+	// started are the clusters for rows with replicas, by the target that they
+	// stand for; those whose start failed are in clusters only.
+	started    []*target
+	clusters   map[TargetName]*linkedInCluster
+	kafka      *kafkadist.Home // nil unless it was fetched
+	progress   *Progress
+	evener     *Evener
+	profiles   *Profiles
+	cancel     context.CancelCauseFunc
+	topics     int
+	merged     map[string]*Recorder // by row and target
+	histograms map[string][]NamedHistogram
+	timelines  Timelines
 }
 
 // RunLinkedIn runs the suite and writes linkedin.json and linkedin.txt to the
@@ -103,11 +136,15 @@ func RunLinkedIn(ctx context.Context, opts LinkedInOptions) (*LinkedInReport, er
 	defer os.RemoveAll(tempDir)
 	started := time.Now()
 	l := &linkedIn{opts: opts, tempDir: tempDir, admins: make(map[TargetName]*admin), merged: make(map[string]*Recorder),
+		clusters: make(map[TargetName]*linkedInCluster), histograms: make(map[string][]NamedHistogram),
+		timelines: Timelines{SchemaVersion: SchemaVersion},
 		report: &LinkedInReport{SchemaVersion: SchemaVersion, Started: started.UTC(), Repetitions: opts.Repetitions,
 			Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
 	if l.report.OutDir, err = makeResultDir(opts.OutDir, "linkedin", started, l.report.Environment.Commit); err != nil {
 		return nil, err
 	}
+	l.evener = NewEvener(tempDir, l.report.Environment.MemBytes)
+	l.profiles = NewProfiles(opts.Profile, l.report.Environment, tempDir, started)
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.cancel = cancel
@@ -119,7 +156,12 @@ func RunLinkedIn(ctx context.Context, opts LinkedInOptions) (*LinkedInReport, er
 	for _, a := range l.admins {
 		a.close()
 	}
-	for _, t := range l.targets {
+	for _, c := range l.clusters {
+		if c.admin != nil {
+			c.admin.close()
+		}
+	}
+	for _, t := range append(l.targets, l.started...) {
 		err = errors.Join(err, t.stop())
 	}
 	if err != nil {
@@ -127,9 +169,23 @@ func RunLinkedIn(ctx context.Context, opts LinkedInOptions) (*LinkedInReport, er
 	}
 	l.report.takeKafka(earlier)
 	l.report.Seconds = time.Since(started).Seconds()
-	return l.report, errors.Join(
-		writeFile(filepath.Join(l.report.OutDir, "linkedin.json"), l.report.WriteJSON),
-		writeFile(filepath.Join(l.report.OutDir, "linkedin.txt"), l.report.WriteTable))
+	return l.report, l.write()
+}
+
+// write keeps the report, the table, the runs over time and the histograms.
+func (l *linkedIn) write() error {
+	dir := l.report.OutDir
+	var profilesErr error
+	l.report.Profiles, profilesErr = l.profiles.Write()
+	err := errors.Join(profilesErr,
+		writeFile(filepath.Join(dir, "linkedin.json"), l.report.WriteJSON),
+		writeFile(filepath.Join(dir, "linkedin.txt"), l.report.WriteTable),
+		writeFile(filepath.Join(dir, "timeline.json"), l.timelines.WriteJSON))
+	for name, hists := range l.histograms {
+		comment := fmt.Sprintf("freshet bench linkedin, row %s, values in ns, commit %s", name, l.report.Environment.Commit)
+		err = errors.Join(err, saveHistograms(filepath.Join(dir, name), comment, hists))
+	}
+	return err
 }
 
 // startTargets starts or finds the broker, and Kafka if it was named.
@@ -145,15 +201,22 @@ func (l *linkedIn) startTargets(ctx context.Context) error {
 		return err
 	}
 	l.targets = append(l.targets, broker)
-	if l.opts.KafkaBootstrapServer != "" {
-		kafka, err := outsideTarget(l.opts.KafkaBootstrapServer, l.opts.KafkaPID)
-		if err != nil {
-			return err
-		}
+	var kafka *target
+	switch {
+	case l.opts.Kafka:
+		kafka, err = l.startKafka(ctx)
+	case l.opts.KafkaBootstrapServer != "":
+		kafka, err = outsideTarget(l.opts.KafkaBootstrapServer, l.opts.KafkaPID)
+	}
+	if err != nil {
+		return err
+	}
+	if kafka != nil {
 		kafka.name = TargetKafka
 		l.targets = append(l.targets, kafka)
 	}
 	for _, t := range l.targets {
+		t.evener = l.evener
 		if t.child != nil {
 			go l.watch(ctx, t)
 		}
@@ -162,6 +225,11 @@ func (l *linkedIn) startTargets(ctx context.Context) error {
 			return err
 		}
 		l.admins[t.name] = a
+		if t.name == TargetBroker || t.child != nil {
+			if err := l.profiles.attach(t); err != nil {
+				return err
+			}
+		}
 		info := BrokerInfo{Address: t.addr, Command: t.command, Ack: a.ackMeaning(1), VersionGuess: a.brokerVersion, Make: a.brokerMake}
 		if t.child != nil {
 			info.VersionGuess, info.Make = "", ""
@@ -194,6 +262,14 @@ func (l *linkedIn) runAll(ctx context.Context) error {
 	}
 	l.progress = NewProgress(l.opts.Progress, l.opts.Terminal, steps)
 	defer l.progress.Finish()
+	for _, t := range l.targets {
+		if t.child == nil {
+			continue
+		}
+		if err := l.warmUp(ctx, t, l.admins[t.name]); err != nil {
+			return err
+		}
+	}
 	for i, row := range rows {
 		if err := l.runRow(ctx, row, i); err != nil {
 			return fmt.Errorf("%s: %w", row.Name, err)
@@ -252,17 +328,25 @@ func (l *linkedIn) runOne(ctx context.Context, row LinkedInRow, t *target, rep i
 	if figures.Skipped != "" {
 		return nil
 	}
+	t, serving, _, err := l.serving(ctx, t, row)
+	if err != nil {
+		return err
+	}
 	if err := l.checkRoom(clients.writtenBytes(config) * int64(row.Replicas)); err != nil {
 		return err
 	}
-	a := *l.admins[t.name]
+	a := *serving
 	a.replication = row.Replicas
 	l.topics++
 	r := &clientRun{row: clients, config: config, target: t, admin: &a, done: &records,
 		topic: fmt.Sprintf("linkedin-%s-%d-%d", row.Name, os.Getpid(), l.topics)}
+	workload := row.Name
+	if t.name != TargetBroker {
+		workload += "-" + string(t.name)
+	}
+	l.profiles.next(t, workload)
 	var run Run
 	var recorders runRecorders
-	var err error
 	if row.Kind == ClientStored {
 		run, figures.Points, err = r.measureStored(ctx)
 	} else {
@@ -278,7 +362,11 @@ func (l *linkedIn) runOne(ctx context.Context, row LinkedInRow, t *target, rep i
 			l.merged[key] = NewRecorder()
 		}
 		l.merged[key].Merge(recorders.latency)
+		l.histograms[row.Name] = append(l.histograms[row.Name], NamedHistogram{Tag: fmt.Sprintf("%s-%d", t.name, rep+1), Start: run.Start,
+			End: run.Start.Add(time.Duration(run.Seconds * float64(time.Second))), Recorder: recorders.latency})
 	}
+	l.timelines.Runs = append(l.timelines.Runs, TimelineOf(row.Name, run, recorders.latency, nil))
+	l.profiles.Note(ProfileRun{Workload: workload, Title: row.Title, BrokerCommand: t.command, Ack: a.ackMeaning(row.Acks), Config: row}, run)
 	figures.Runs = append(figures.Runs, run)
 	return nil
 }
@@ -300,7 +388,8 @@ func (l *linkedIn) whySkipped(ctx context.Context, t *target, row LinkedInRow) (
 		return "", nil
 	}
 	if t.child != nil {
-		return "needs replication, which this version does not have", nil
+		_, _, why, err := l.serving(ctx, t, row)
+		return why, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()

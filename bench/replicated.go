@@ -40,7 +40,14 @@ func (a *admin) replicated(ctx context.Context, topic string, ends map[int32]int
 	if err != nil {
 		return err
 	}
-	for id, p := range meta.Topics[topic].Partitions {
+	detail := meta.Topics[topic]
+	if detail.Err != nil {
+		return detail.Err
+	}
+	if len(detail.Partitions) == 0 {
+		return fmt.Errorf("no partition of %s is known", topic)
+	}
+	for id, p := range detail.Partitions {
 		if p.Err != nil {
 			return fmt.Errorf("partition %d: %w", id, p.Err)
 		}

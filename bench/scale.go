@@ -38,6 +38,17 @@ type ScaleOptions struct {
 	// Checks keeps only the checks of these names; empty keeps all.
 	Checks []string
 
+	// Cluster is the number of brokers; above 1 the checks are those of
+	// ScaleClusterChecks. Kafka, only with it, starts Apache Kafka instead: an
+	// unpacked release, or by Maven, with heap flags of its own (nil: the
+	// scripts').
+	Cluster   int
+	Kafka     bool
+	KafkaHome string
+	HeapOpts  []string
+	// Profile says which profiles of the brokers are kept.
+	Profile ProfileOptions
+
 	// Overrides are key=value settings of the broker to start.
 	Overrides []string
 	// Executable, TempDir, OutDir, Command, Version, Commit, Progress and
@@ -83,7 +94,7 @@ func ScaleChecks() []string {
 // DefaultScaleOptions run in less than three minutes on two cores.
 func DefaultScaleOptions() ScaleOptions {
 	return ScaleOptions{Partitions: 10_000, Connections: 10_000, Repetitions: 5, Seconds: 4, ColdBytes: 1 << 30,
-		ColdMBPerSecond: 200}
+		ColdMBPerSecond: 200, Cluster: 1}
 }
 
 // Validate names the first option that makes no sense.
@@ -102,13 +113,25 @@ func (o *ScaleOptions) Validate() error {
 	case o.ColdBytes < 1<<20:
 		return fmt.Errorf("%d bytes of cold data: at least 1 MiB is needed", o.ColdBytes)
 	}
+	known := ScaleChecks()
+	switch {
+	case o.Cluster != 1 && (o.Cluster < 3 || o.Cluster > maxScaleCluster):
+		return fmt.Errorf("a cluster of %d brokers: use 3 to %d", o.Cluster, maxScaleCluster)
+	case o.Kafka && o.Cluster == 1:
+		return errors.New("Apache Kafka is checked as a cluster only: add --cluster 3")
+	case o.Cluster > 1:
+		known = ScaleClusterChecks()
+	}
 	for _, name := range o.Checks {
-		if !slices.Contains(ScaleChecks(), name) {
-			return fmt.Errorf("there is no check %q: use %s", name, strings.Join(ScaleChecks(), ", "))
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no check %q: use %s", name, strings.Join(known, ", "))
 		}
 	}
-	return nil
+	return o.Profile.Validate(false, []string{scaleWorkload})
 }
+
+// scaleWorkload is what the profiles of produce-wide are kept as.
+const scaleWorkload = CheckWideProduce
 
 func (o *ScaleOptions) selected(names ...string) bool {
 	for _, name := range names {
@@ -121,13 +144,18 @@ func (o *ScaleOptions) selected(names ...string) bool {
 
 // ScaleReport is what a scale run found.
 type ScaleReport struct {
-	SchemaVersion int          `json:"schema_version"`
-	Started       time.Time    `json:"started"`
-	Seconds       float64      `json:"seconds"`
-	Environment   Environment  `json:"environment"`
-	Broker        BrokerInfo   `json:"broker"`
-	Checks        []ScaleCheck `json:"checks"`
-	OutDir        string       `json:"out_dir"`
+	SchemaVersion int         `json:"schema_version"`
+	Started       time.Time   `json:"started"`
+	Seconds       float64     `json:"seconds"`
+	Environment   Environment `json:"environment"`
+	Broker        BrokerInfo  `json:"broker"`
+	// Cluster is the number of brokers, 0 for one; Title names another make
+	// than Freshet.
+	Cluster  int          `json:"cluster,omitempty"`
+	Title    string       `json:"title,omitempty"`
+	Checks   []ScaleCheck `json:"checks"`
+	Profiles []string     `json:"profiles,omitempty"`
+	OutDir   string       `json:"out_dir"`
 }
 
 // ScaleCheck is one figure held against its limit.
@@ -178,11 +206,21 @@ func (r *ScaleReport) WriteJSON(w io.Writer) error {
 func (r *ScaleReport) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	e := r.Environment
-	fmt.Fprintf(&b, "freshet bench scale · commit %s · Linux %s · %s, %d CPUs, %s · %s\n\n",
+	fmt.Fprintf(&b, "freshet bench scale · commit %s · Linux %s · %s, %d CPUs, %s · %s\n",
 		e.Commit, e.Kernel, e.CPUModel, e.CPUs, gib(e.MemBytes), e.FileSystem)
+	switch {
+	case r.Title != "":
+		fmt.Fprintf(&b, "%s\n", r.Title)
+	case r.Cluster > 1:
+		fmt.Fprintf(&b, "a cluster of %d brokers on this machine\n", r.Cluster)
+	}
+	b.WriteString("\n")
 	b.WriteString(ChecksTable("scale", r.Checks))
 	fmt.Fprintf(&b, "\n%.0f s; %d of %d targets met; results and the broker's log are in %s\n",
 		r.Seconds, len(r.Checks)-r.Missed(), len(r.Checks), r.OutDir)
+	for _, dir := range r.Profiles {
+		fmt.Fprintf(&b, "profiles and flame graphs: %s\n", dir)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -233,6 +271,7 @@ type scaleRun struct {
 	report   *ScaleReport
 	progress *Progress
 	evener   *Evener
+	profiles *Profiles
 	batch    PrebuiltBatch
 }
 
@@ -260,6 +299,7 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 	s := &scaleRun{opts: opts, tempDir: tempDir, report: &ScaleReport{SchemaVersion: SchemaVersion, Started: started.UTC(),
 		Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
 	s.evener = NewEvener(tempDir, s.report.Environment.MemBytes)
+	s.profiles = NewProfiles(opts.Profile, s.report.Environment, tempDir, started)
 	s.batch = BuildBatch(100, scaleBatchBytes, 0, started.UnixMilli())
 	if s.report.OutDir, err = makeResultDir(opts.OutDir, "scale", started, s.report.Environment.Commit); err != nil {
 		return nil, err
@@ -277,7 +317,9 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 	if s.admin != nil {
 		s.admin.close()
 	}
-	if s.target != nil {
+	if s.target != nil && s.target.cluster != nil {
+		err = errors.Join(err, s.target.stop())
+	} else if s.target != nil {
 		// Its data are thrown away: no need to wait until 10,000 logs are flushed.
 		s.target.child.cmd.Process.Kill()
 		err = errors.Join(err, s.target.stop())
@@ -286,7 +328,9 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 		return nil, err
 	}
 	s.report.Seconds = time.Since(started).Seconds()
-	return s.report, errors.Join(
+	var profilesErr error
+	s.report.Profiles, profilesErr = s.profiles.Write()
+	return s.report, errors.Join(profilesErr,
 		writeFile(filepath.Join(s.report.OutDir, "scale.json"), s.report.WriteJSON),
 		writeFile(filepath.Join(s.report.OutDir, "scale.txt"), s.report.WriteTable))
 }
@@ -329,6 +373,9 @@ func raiseFileLimit(want, need uint64) error {
 }
 
 func (s *scaleRun) start(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if s.opts.Cluster > 1 {
+		return s.startCluster(ctx, cancel)
+	}
 	var err error
 	s.target, err = startBroker(ctx, s.opts.Executable, s.opts.Overrides, s.tempDir, filepath.Join(s.report.OutDir, "broker.log"))
 	if err != nil {
@@ -345,6 +392,7 @@ func (s *scaleRun) start(ctx context.Context, cancel context.CancelCauseFunc) er
 	if s.admin, err = newAdmin(ctx, s.target, 1); err != nil {
 		return err
 	}
+	s.target.evener = s.evener
 	if s.admin.versionsErr != nil {
 		return s.admin.versionsErr
 	}
@@ -353,21 +401,26 @@ func (s *scaleRun) start(ctx context.Context, cancel context.CancelCauseFunc) er
 	if memory, err := s.target.memory(); err == nil {
 		s.report.Broker.IdleRSSBytes = memory.RSS
 	}
-	return nil
+	return s.profiles.attach(s.target)
 }
 
 func (s *scaleRun) runChecks(ctx context.Context) error {
-	s.progress = NewProgress(s.opts.Progress, s.opts.Terminal, 3)
-	defer s.progress.Finish()
-	for _, part := range []struct {
+	type part struct {
 		label string
 		names []string
 		run   func(context.Context) error
-	}{
+	}
+	parts := []part{
 		{"idle connections", []string{CheckIdleConnections}, s.checkIdleConnections},
 		{"reader of cold data", []string{CheckColdReader}, s.checkColdReader},
 		{"many partitions", []string{CheckCreate, CheckWideProduce, CheckRSS}, s.checkPartitions},
-	} {
+	}
+	if s.opts.Cluster > 1 {
+		parts = []part{{"cluster", ScaleClusterChecks(), s.checkCluster}}
+	}
+	s.progress = NewProgress(s.opts.Progress, s.opts.Terminal, len(parts))
+	defer s.progress.Finish()
+	for _, part := range parts {
 		if !s.opts.selected(part.names...) {
 			continue
 		}
@@ -397,7 +450,7 @@ func (s *scaleRun) createTimed(ctx context.Context, topic string, partitions int
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = int32(scaleCreateTimeout.Milliseconds())
 	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, int32(partitions), 1
+	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, int32(partitions), s.admin.replication
 	req.Topics = append(req.Topics, t)
 	start := time.Now()
 	resp, err := req.RequestWith(ctx, s.admin.client)
@@ -408,7 +461,8 @@ func (s *scaleRun) createTimed(ctx context.Context, topic string, partitions int
 	if err != nil {
 		return took, fmt.Errorf("cannot create topic %s with %d partitions: %w", topic, partitions, err)
 	}
-	return took, s.admin.leadersReady(ctx, topic, partitions)
+	// In a cluster the answer may come before the leaders know of their office.
+	return took, await(ctx, clusterPoll, func(ctx context.Context) error { return s.admin.leadersReady(ctx, topic, partitions) })
 }
 
 // checkPartitions makes the wide topic, produces to it and to a narrow one in
@@ -472,14 +526,24 @@ func (s *scaleRun) produceWideAndNarrow(ctx context.Context, wide, narrow string
 	}
 	rate := func(topic string, requests int64) (float64, error) {
 		bytes := requests * int64(len(s.batch.Bytes))
-		_, held, err := s.evener.settle(ctx, s.admin.copies(bytes), s.target.pids)
+		workload := "" // the narrow runs are those of other suites
+		if topic == wide {
+			workload = scaleWorkload
+		}
+		s.profiles.next(s.target, workload)
+		m, err := startMeter(ctx, s.target, s.admin.copies(bytes), func() int64 { return 0 })
 		if err != nil {
 			return 0, err
 		}
-		defer held.release()
-		start := time.Now()
 		_, err = produceAll(streams[topic], requests, nil)
-		return float64(bytes) / bytesPerMB / time.Since(start).Seconds(), err
+		run, meterErr := m.stop()
+		if err := errors.Join(err, meterErr); err != nil {
+			return 0, err
+		}
+		run.LogBytes, run.Records = bytes, requests*int64(s.batch.Records)
+		s.profiles.Note(ProfileRun{Workload: workload, Title: "produce over many partitions", BrokerCommand: s.target.command,
+			Ack: s.admin.ackMeaning(1)}, run)
+		return float64(bytes) / bytesPerMB / run.Seconds, nil
 	}
 	first, err := rate(wide, int64(s.opts.Partitions))
 	if err != nil {

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // newBenchLinkedInCommand builds `bench linkedin`.
@@ -13,6 +15,8 @@ func newBenchLinkedInCommand() *cobra.Command {
 	opts := bench.DefaultLinkedInOptions()
 	var out outputFlag
 	var quiet, full, list bool
+	var prof profileFlags
+	var heap string
 	storedMB := opts.Size.StoredBytes >> 20
 	cmd := &cobra.Command{
 		Use:   "linkedin",
@@ -23,15 +27,18 @@ throughput against the volume stored, consumers, both together, message sizes
 from 10 bytes to 100 KB, and end-to-end latency.
 
 With no flags it starts a broker of this binary and takes two minutes; --full
-takes LinkedIn's own amounts. The rows with three replicas are skipped where
-they cannot be had: give --bootstrap-server a cluster of three brokers.
+takes LinkedIn's own amounts. For the rows with three replicas it starts a
+cluster of three brokers on this machine; with --bootstrap-server they run where
+that cluster has three.
 
-Apache Kafka's figures from the same machine come beside with
---bootstrap-server-kafka, which measures it in turn, or --kafka-result, the
-linkedin.json of an earlier run against one.`,
+Apache Kafka's figures from the same machine come beside with --kafka, which
+fetches it and starts the same number of brokers, with --bootstrap-server-kafka,
+which measures one that runs already, or with --kafka-result, the linkedin.json
+of an earlier run against one.`,
 		Example: `  freshet bench linkedin
   freshet bench linkedin --row producer --row consumer --repetitions 5
   freshet bench linkedin --row stored --stored-mb 65536
+  freshet bench linkedin --kafka
   freshet bench linkedin --bootstrap-server-kafka 127.0.0.1:9092 --kafka-pid 4711`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,6 +59,10 @@ linkedin.json of an earlier run against one.`,
 				return failf("--override sets the broker that bench starts; an outside broker has its own configuration")
 			}
 			var err error
+			if opts.Profile, err = prof.options(); err != nil {
+				return err
+			}
+			opts.HeapOpts = strings.Fields(heap)
 			if opts.Executable, err = os.Executable(); err != nil {
 				return failf("cannot find this binary to start it as the broker: %v", err)
 			}
@@ -65,6 +76,7 @@ linkedin.json of an earlier run against one.`,
 			if err != nil {
 				return benchError(cmd.Context(), err)
 			}
+			drawReport(cmd.ErrOrStderr(), report.OutDir)
 			return writeReport(cmd.OutOrStdout(), out.format, report)
 		},
 	}
@@ -77,12 +89,16 @@ linkedin.json of an earlier run against one.`,
 	flags.Int64Var(&storedMB, "stored-mb", storedMB, "what the stored row writes, in MB of values (2^20 bytes)")
 	flags.StringVar(&opts.BootstrapServer, "bootstrap-server", "", "drive this broker or cluster instead of starting one")
 	flags.IntVar(&opts.BrokerPID, "broker-pid", 0, "that broker's process on this machine, to measure its CPU time")
+	flags.BoolVar(&opts.Kafka, "kafka", false, "fetch Apache Kafka "+kafkadist.Version+" and measure it beside, one broker and three")
+	flags.StringVar(&opts.KafkaHome, "kafka-home", "", "an unpacked Apache Kafka release to use instead of fetching one")
+	flags.StringVar(&heap, "kafka-heap-opts", strings.Join(kafkadist.DefaultHeap, " "), "heap of each Apache Kafka broker that is started")
 	flags.StringVar(&opts.KafkaBootstrapServer, "bootstrap-server-kafka", "", "an Apache Kafka on this machine, to measure beside")
 	flags.IntVar(&opts.KafkaPID, "kafka-pid", 0, "its process, to measure its CPU time")
 	flags.StringVar(&opts.KafkaResult, "kafka-result", "", "take Apache Kafka's figures from the linkedin.json of an earlier run")
 	flags.StringArrayVar(&opts.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
 	flags.StringVar(&opts.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
 	flags.StringVar(&opts.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-linkedin-<commit>")
+	prof.register(cmd)
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	out.register(cmd)
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"freshet/bench"
+	"freshet/bench/kafkadist"
 )
 
 // newBenchScaleCommand builds `bench scale`.
@@ -16,6 +17,8 @@ func newBenchScaleCommand() *cobra.Command {
 	var out outputFlag
 	var quiet, strict bool
 	var coldMB int64
+	var prof profileFlags
+	var heap string
 	cmd := &cobra.Command{
 		Use:   "scale",
 		Short: "Check many partitions, many connections and a reader of cold data",
@@ -28,16 +31,33 @@ func newBenchScaleCommand() *cobra.Command {
   produce-wide       the rate over all of them, to that over six partitions
   partitions-rss     its memory with all of them in use
 
+With --cluster 3 it starts a cluster of three brokers on this machine and checks:
+
+  create-partitions    the time to create 10,000 partitions, each with a replica
+                       on every broker, until all leaders answer
+  partitions-rss       the largest broker's memory with them
+  controller-failover  kill -9 of the active controller, until a change of
+                       metadata is taken again
+  broker-restart       from SIGTERM until a broker is registered again
+
+and with --kafka the same of Apache Kafka, to compare with.
+
 Each figure is printed beside its target. The run needs some 15,000 open
 files and the broker up to three a partition: the limit is raised as far as the
 process may.`,
 		Example: `  freshet bench scale
   freshet bench scale --check create-partitions --partitions 50000
+  freshet bench scale --cluster 3
+  freshet bench scale --cluster 3 --kafka
   freshet bench scale --strict -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.ColdBytes = coldMB << 20
+			opts.HeapOpts = strings.Fields(heap)
 			var err error
+			if opts.Profile, err = prof.options(); err != nil {
+				return err
+			}
 			if opts.Executable, err = os.Executable(); err != nil {
 				return failf("cannot find this binary to start it as the broker: %v", err)
 			}
@@ -51,6 +71,7 @@ process may.`,
 			if err != nil {
 				return benchError(cmd.Context(), err)
 			}
+			drawReport(cmd.ErrOrStderr(), report.OutDir)
 			if err := writeReport(cmd.OutOrStdout(), out.format, report); err != nil {
 				return err
 			}
@@ -67,10 +88,15 @@ process may.`,
 	flags.Float64Var(&opts.Seconds, "seconds", opts.Seconds, "length of each run with and without the cold reader")
 	flags.Int64Var(&coldMB, "cold-mb", opts.ColdBytes>>20, "cold data to read, in MB (2^20 bytes)")
 	flags.Float64Var(&opts.ColdMBPerSecond, "cold-rate-mb", opts.ColdMBPerSecond, "what the cold reader takes at most, in MB a second; 0 for all it can get")
-	flags.StringSliceVar(&opts.Checks, "check", nil, "checks to run ("+strings.Join(bench.ScaleChecks(), ", ")+"); all by default")
+	flags.StringSliceVar(&opts.Checks, "check", nil, "checks to run ("+strings.Join(bench.ScaleChecks(), ", ")+", of a cluster "+strings.Join(bench.ScaleClusterChecks(), ", ")+"); all by default")
+	flags.IntVar(&opts.Cluster, "cluster", opts.Cluster, "check a cluster of so many brokers, 3 or more")
+	flags.BoolVar(&opts.Kafka, "kafka", false, "check Apache Kafka "+kafkadist.Version+" instead, which Maven fetches; only with --cluster")
+	flags.StringVar(&opts.KafkaHome, "kafka-home", "", "an unpacked Apache Kafka release to use instead of fetching one")
+	flags.StringVar(&heap, "kafka-heap-opts", strings.Join(kafkadist.DefaultHeap, " "), "heap of each Apache Kafka broker")
 	flags.StringArrayVar(&opts.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
 	flags.StringVar(&opts.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
 	flags.StringVar(&opts.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-scale-<commit>")
+	prof.registerFor(cmd, false)
 	flags.BoolVar(&strict, "strict", false, "exit with 1 when a target is missed")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	out.register(cmd)
