@@ -10,7 +10,7 @@ const (
 	OriginClient Origin = iota
 	// OriginCoordinator: as a client, from a coordinator inside the broker.
 	OriginCoordinator
-	// OriginReplication: base offset must equal the log end offset; nothing
+	// OriginReplication: base offset must not be below the log end offset; nothing
 	// is patched.
 	OriginReplication
 )
@@ -19,7 +19,9 @@ const (
 // leader epoch and, under LogAppendTime, timestamp are patched in place by
 // Reserve; the bytes must stay valid until Complete.
 type AppendRequest struct {
-	Batch       record.Batch
+	Batch record.Batch
+	// LeaderEpoch is that of the leader the batch is from: this broker, or with
+	// OriginReplication the sender (the batch itself may be from an older one).
 	LeaderEpoch int32
 	NowMs       int64 // wall clock, for LogAppendTime and segment age
 	Origin      Origin
@@ -52,8 +54,11 @@ type ReadResult struct {
 	// Available is how many bytes a read without a limit would have found:
 	// Region.Length and what maxBytes cut off, or UnknownAvailable when more
 	// records follow in a later segment.
-	Available        int64
-	BaseOffset       int64 // base offset of the first batch in the region
+	Available  int64
+	BaseOffset int64 // base offset of the first batch in the region
+	// NextOffset is where the next read goes on: the offset after the region,
+	// 0 when the read did not learn it (one batch larger than maxBytes).
+	NextOffset       int64
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStartOffset   int64

@@ -33,9 +33,12 @@ var (
 	// ErrCorruptBatch: the bytes given to Reserve are not one whole v2 batch
 	// (CORRUPT_MESSAGE).
 	ErrCorruptBatch = errors.New("corrupt record batch")
-	// ErrUnexpectedAppendOffset: a replicated batch does not start at the log
-	// end offset.
+	// ErrUnexpectedAppendOffset: a replicated batch starts below the log end
+	// offset.
 	ErrUnexpectedAppendOffset = errors.New("unexpected append offset")
+	// ErrFencedLeaderEpoch: the append is of a leader that another has followed
+	// (FENCED_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER to a producer).
+	ErrFencedLeaderEpoch = errors.New("fenced leader epoch")
 	// ErrOffsetOutOfRange is OFFSET_OUT_OF_RANGE.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	// ErrStorageWriteFailed: a write failed (a full disk, say); the log takes

@@ -64,6 +64,8 @@ type Log struct {
 	// back yet, or -1; failCause is why.
 	failedFrom int64
 	failCause  error
+	// leaderEpoch is the oldest leader epoch that may append.
+	leaderEpoch int32
 	// pendingSnapshots are producer snapshots taken at a roll, to be written
 	// once the data below them is durable.
 	pendingSnapshots []pendingSnapshot
@@ -211,6 +213,18 @@ func (l *Log) UpdateConfig(c LogConfig) error {
 	return nil
 }
 
+// FenceLeaderEpoch refuses appends below the leader epoch given from here on,
+// whoever still believes in an older one. It never goes back.
+func (l *Log) FenceLeaderEpoch(epoch int32) {
+	l.mu.Lock()
+	l.leaderEpoch = max(l.leaderEpoch, epoch)
+	l.mu.Unlock()
+}
+
+// ReservedEndOffset is the offset that the next append gets: the log end
+// offset, plus what is still being written.
+func (l *Log) ReservedEndOffset() int64 { return l.nextOffset.Load() }
+
 // LogEndOffset is the offset after the last readable record.
 func (l *Log) LogEndOffset() int64 { return l.pub.atomicEnd.Load() }
 
@@ -317,6 +331,9 @@ func (l *Log) Reserve(req *AppendRequest, res *Reservation) error {
 	if err := l.writableLocked(); err != nil {
 		return err
 	}
+	if req.LeaderEpoch < l.leaderEpoch {
+		return fmt.Errorf("%w: append to %s at leader epoch %d, the log is at %d", ErrFencedLeaderEpoch, l.tp, req.LeaderEpoch, l.leaderEpoch)
+	}
 	if done, err := l.checkLocked(req, marker, res); done || err != nil {
 		return err
 	}
@@ -338,8 +355,9 @@ func (l *Log) Reserve(req *AppendRequest, res *Reservation) error {
 func (l *Log) checkLocked(req *AppendRequest, marker *endTxnMarker, res *Reservation) (done bool, err error) {
 	b := req.Batch
 	if req.Origin == OriginReplication {
-		if next := l.nextOffset.Load(); b.BaseOffset() != next {
-			return false, fmt.Errorf("%w: batch for %s starts at offset %d, the log ends at %d",
+		// Compaction leaves gaps between batches: a later offset is in order.
+		if next := l.nextOffset.Load(); b.BaseOffset() < next {
+			return false, fmt.Errorf("%w: batch for %s starts at offset %d, the log ends at %d already",
 				ErrUnexpectedAppendOffset, l.tp, b.BaseOffset(), next)
 		}
 		return false, nil
@@ -370,7 +388,8 @@ func (l *Log) takeLocked(seg *LogSegment, b record.Batch, marker *endTxnMarker, 
 	res.Segment = seg
 	res.Position = seg.reserved
 	res.Length = int32(len(b))
-	res.BaseOffset, res.NextOffset = base, next
+	// A replicated batch may lie behind a gap, which is reserved with it.
+	res.BaseOffset, res.NextOffset = l.nextOffset.Load(), next
 	if seg.reserved == 0 {
 		seg.firstTimestamp, seg.firstKnown = b.MaxTimestamp(), true
 	}

@@ -201,6 +201,7 @@ func (l *Log) cut(file *segmentHandle, from boundary, limit, limitOffset, maxByt
 	if endOffset > 0 {
 		l.pub.remember(boundary{endOffset, from.seg, end})
 	}
+	res.NextOffset = endOffset
 	res.Region = zerocopy.FileRegion{File: file.ref, Position: from.position, Length: end - from.position}
 	return nil
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -154,5 +155,71 @@ func TestReplicatedAppends(t *testing.T) {
 	}
 	if p := follower.Producers(); len(p) != 1 || p[0].LastSequence != 3 {
 		t.Errorf("producers %+v", p)
+	}
+}
+
+// Compaction drops whole batches, so a leader's batches may lie behind gaps: a
+// follower takes them where they are, reads and recovers them, and its log has
+// the leader's offsets.
+func TestReplicatedAppendBehindAGap(t *testing.T) {
+	fsys := vfs.NewMemFS()
+	m, follower := testLog(t, fsys, noRetention())
+	for _, base := range []int64{3, 10, 12} {
+		b := plain(2).build(t)
+		b.SetBaseOffset(base)
+		b.SetLeaderEpoch(1)
+		req := AppendRequest{Batch: b, LeaderEpoch: 1, Origin: OriginReplication, NowMs: 1}
+		var res Reservation
+		if err := follower.Reserve(&req, &res); err != nil {
+			t.Fatal(err)
+		}
+		if leo, err := complete(follower, &res, write(&res, b)); err != nil || leo != base+2 {
+			t.Fatalf("log end offset %d, want %d (%v)", leo, base+2, err)
+		}
+	}
+	check := func(l *Log) {
+		t.Helper()
+		var got []int64
+		for _, b := range readAll(t, l, 0, l.LogEndOffset(), 1<<20) {
+			got = append(got, b.BaseOffset())
+		}
+		if fmt.Sprint(got) != "[3 10 12]" || l.LogEndOffset() != 14 {
+			t.Errorf("batches at %v, log end offset %d", got, l.LogEndOffset())
+		}
+		var res ReadResult
+		if err := l.Read(5, 1<<20, 14, true, &res); err != nil || res.Region.Length == 0 || res.NextOffset != 14 {
+			t.Errorf("read in the gap: %+v, %v", res, err)
+		}
+		res.Region.Release()
+	}
+	check(follower)
+	if err := m.Close(1); err != nil {
+		t.Fatal(err)
+	}
+	check(testManager(t, fsys, newClock(), noRetention()).Get(testTP))
+}
+
+// A leader that another has followed appends nothing more, neither for its
+// clients nor to a follower.
+func TestFencedLeaderEpoch(t *testing.T) {
+	_, l := testLog(t, vfs.NewMemFS(), noRetention())
+	l.FenceLeaderEpoch(4)
+	l.FenceLeaderEpoch(2) // never back
+	for _, origin := range []Origin{OriginClient, OriginCoordinator, OriginReplication} {
+		for epoch, want := range map[int32]error{3: ErrFencedLeaderEpoch, 4: nil, 5: nil} {
+			b := plain(1).build(t)
+			b.SetBaseOffset(l.LogEndOffset())
+			req := AppendRequest{Batch: b, LeaderEpoch: epoch, Origin: origin, NowMs: 1}
+			var res Reservation
+			err := l.Reserve(&req, &res)
+			if !errors.Is(err, want) {
+				t.Errorf("origin %d, epoch %d: %v, want %v", origin, epoch, err, want)
+			}
+			if err == nil {
+				if _, err := complete(l, &res, write(&res, b)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }
