@@ -203,7 +203,7 @@ func (a *activeController) fenceSilent() {
 	reportLosses(losses)
 	for _, id := range dead {
 		if was := old.Broker(id); was != nil && !was.Fenced && img.Broker(id) != nil && img.Broker(id).Fenced {
-			slog.Warn("broker is fenced: it was not heard of, and others lead its partitions", "broker", id, "disconnected", a.isGone(id))
+			slog.Warn("broker is fenced: it was not heard of, and leads nothing until it is back", "broker", id, "disconnected", a.isGone(id))
 		}
 	}
 	a.changed(old, img)

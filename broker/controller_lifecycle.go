@@ -44,6 +44,8 @@ type lifecycle struct {
 		unfenced   chan struct{} // closed when first unfenced
 		released   chan struct{} // closed when the controller lets it stop
 		wasFenced  bool
+		heard      time.Time // when the controller last answered a heartbeat
+		atIndex    int64     // of the metadata that its answer was about
 		clockAside time.Time // when the clock was last complained about
 	}
 }
@@ -55,9 +57,17 @@ const (
 	shutdownBeat       = 50 * time.Millisecond // between heartbeats while leaders move
 	clockTolerance     = 10 * time.Second
 	clockComplaint     = time.Minute
-	heartbeatClockTag  = 10_001 // tagged field of heartbeat answers: the controller's wall clock, ms
 	maxControlledStop  = 30 * time.Second
+	// maxUnheardStop ends a controlled stop while no controller answers: they
+	// may be stopping too.
+	maxUnheardStop = 1500 * time.Millisecond
 	waitingForMajority = 5 * time.Second // until the log says what the start waits for
+)
+
+// Tagged fields of ours in heartbeat answers, int64 each.
+const (
+	heartbeatIndexTag = 10_000 // index of the metadata that the answer is about
+	heartbeatClockTag = 10_001 // the controller's wall clock, ms
 )
 
 func newLifecycle(b *Broker) *lifecycle {
@@ -232,7 +242,6 @@ func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 	default:
 		return 0, fmt.Errorf("the controller answered the heartbeat with %w", kerr.ErrorForCode(resp.ErrorCode))
 	}
-	lc.checkClock(resp, sent)
 	lc.note(resp, sent)
 	switch {
 	case lc.wantShutdown.Load() && !resp.ShouldShutdown:
@@ -264,6 +273,19 @@ func (lc *lifecycle) note(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
 	b := lc.broker
 	lc.mu.Lock()
 	defer lc.mu.Unlock()
+	lc.mu.heard = time.Now()
+	resp.UnknownTags.Each(func(tag uint32, value []byte) {
+		if len(value) != 8 {
+			return
+		}
+		number := int64(binary.BigEndian.Uint64(value))
+		switch tag {
+		case heartbeatIndexTag:
+			lc.mu.atIndex = number
+		case heartbeatClockTag:
+			lc.checkClockLocked(time.UnixMilli(number), sent)
+		}
+	})
 	if !resp.IsFenced {
 		b.extendLease(sent)
 		if lc.ready.Load() {
@@ -273,7 +295,7 @@ func (lc *lifecycle) note(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
 			slog.Info("broker is unfenced: it may lead partitions again", "epoch", lc.epoch.Load())
 		}
 		lc.mu.wasFenced = false
-	} else if lc.ready.Load() && !lc.mu.wasFenced && isClosed(lc.mu.unfenced) {
+	} else if lc.ready.Load() && !lc.wantShutdown.Load() && !lc.mu.wasFenced && isClosed(lc.mu.unfenced) {
 		lc.mu.wasFenced = true
 		slog.Warn("the controller has fenced this broker: it leads nothing until it is heard again", "epoch", lc.epoch.Load())
 	}
@@ -282,23 +304,15 @@ func (lc *lifecycle) note(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
 	}
 }
 
-// checkClock compares this machine's clock with the controller's. Leases and
-// timeouts use the monotonic clock; a wrong wall clock spoils record timestamps
-// and time-based retention.
-func (lc *lifecycle) checkClock(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) {
-	var theirs time.Time
-	resp.UnknownTags.Each(func(tag uint32, value []byte) {
-		if tag == heartbeatClockTag && len(value) == 8 {
-			theirs = time.UnixMilli(int64(binary.BigEndian.Uint64(value)))
-		}
-	})
+// checkClockLocked compares this machine's clock with the controller's. Leases
+// and timeouts use the monotonic clock; a wrong wall clock spoils record
+// timestamps and time-based retention.
+func (lc *lifecycle) checkClockLocked(theirs, sent time.Time) {
 	took := time.Since(sent)
-	if theirs.IsZero() || took > clockTolerance/2 {
+	if took > clockTolerance/2 {
 		return
 	}
 	aside := sent.Add(took / 2).Round(0).Sub(theirs)
-	lc.mu.Lock()
-	defer lc.mu.Unlock()
 	if aside.Abs() > clockTolerance && time.Since(lc.mu.clockAside) > clockComplaint {
 		lc.mu.clockAside = time.Now()
 		slog.Error("this machine's clock is far from the active controller's: timestamps and time-based retention will be wrong; synchronize the clocks (NTP)",
@@ -314,16 +328,22 @@ func (lc *lifecycle) wakeUp() {
 }
 
 // serve says that everything is open, and waits until the controller has
-// unfenced this broker.
+// unfenced this broker and its own image shows that.
 func (lc *lifecycle) serve(ctx context.Context) error {
 	lc.ready.Store(true)
 	lc.wakeUp()
 	select {
 	case <-lc.mu.unfenced:
-		return nil
 	case <-ctx.Done():
 		return errStopping
 	}
+	lc.mu.Lock()
+	index := lc.mu.atIndex
+	lc.mu.Unlock()
+	if lc.broker.meta.WaitIndex(ctx, index) != nil {
+		return errStopping
+	}
+	return nil
 }
 
 // leave asks the controller to move this broker's leaderships elsewhere and
@@ -336,14 +356,28 @@ func (lc *lifecycle) leave(hurry <-chan struct{}) {
 	begun := time.Now()
 	lc.wantShutdown.Store(true)
 	lc.wakeUp()
-	timer := time.NewTimer(maxControlledStop)
-	defer timer.Stop()
-	select {
-	case <-lc.mu.released:
-		slog.Info("leaders have moved to other brokers", "ms", time.Since(begun).Milliseconds())
-	case <-hurry:
-	case <-timer.C:
-		slog.Warn("stopping although this broker still leads partitions: the controller did not let it go in time", "ms", time.Since(begun).Milliseconds())
+	look := time.NewTicker(shutdownBeat)
+	defer look.Stop()
+	for {
+		select {
+		case <-lc.mu.released:
+			slog.Info("leaders have moved to other brokers", "ms", time.Since(begun).Milliseconds())
+			return
+		case <-hurry:
+			return
+		case <-look.C:
+		}
+		lc.mu.Lock()
+		unheard := min(time.Since(lc.mu.heard), time.Since(begun))
+		lc.mu.Unlock()
+		switch {
+		case time.Since(begun) > maxControlledStop:
+			slog.Warn("stopping although this broker still leads partitions: the controller did not let it go in time", "ms", time.Since(begun).Milliseconds())
+			return
+		case unheard > maxUnheardStop:
+			slog.Warn("stopping without moving leaders to other brokers: no active controller answers")
+			return
+		}
 	}
 }
 

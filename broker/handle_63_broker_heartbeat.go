@@ -14,7 +14,8 @@ import (
 //	v1  log directories that failed (KIP-858)
 //	v2  cordoned log directories (KIP-1066)
 //
-// The answer carries the controller's wall clock in a tagged field of ours.
+// The answer carries, in tagged fields of ours, the index of the metadata it is
+// about and the controller's wall clock.
 func init() {
 	registerController(controllerAPI{key: 63, min: 0, max: 2, decide: decideHeartbeat, refuse: refuseHeartbeat})
 }
@@ -39,10 +40,12 @@ func decideHeartbeat(b *Broker, r *Request) (kmsg.Response, error) {
 		}
 	}
 	// Most heartbeats change nothing, and so need no entry in the log.
-	reply, records, refused := b.controller().Heartbeat(b.meta.Image(), beat)
+	img := b.meta.Image()
+	reply, records, refused := b.controller().Heartbeat(img, beat)
 	if refused == nil && len(records) > 0 {
-		old := b.meta.Image()
-		img, err := b.change(func(c *metadata.Controller, img *metadata.Image) []metadata.Record {
+		old := img
+		var err error
+		img, err = b.change(func(c *metadata.Controller, img *metadata.Image) []metadata.Record {
 			reply, records, refused = c.Heartbeat(img, beat)
 			return records
 		})
@@ -56,6 +59,7 @@ func decideHeartbeat(b *Broker, r *Request) (kmsg.Response, error) {
 	}
 	resp := kmsg.NewPtrBrokerHeartbeatResponse()
 	resp.IsCaughtUp, resp.IsFenced, resp.ShouldShutdown = reply.IsCaughtUp, reply.IsFenced, reply.ShouldShutDown
+	resp.UnknownTags.Set(heartbeatIndexTag, binary.BigEndian.AppendUint64(nil, uint64(img.Index)))
 	resp.UnknownTags.Set(heartbeatClockTag, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())))
 	return resp, nil
 }

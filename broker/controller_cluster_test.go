@@ -1,0 +1,300 @@
+package broker
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"freshet/metadata"
+	"freshet/storage"
+	"freshet/vfs"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// group3 are nodes 1 to 3 in this process, each broker and controller.
+type group3 struct {
+	t         *testing.T
+	clusterID string
+	dirs      map[int32]string
+	ports     map[int32]int // of the controller listeners
+	roles     map[int32]string
+	extra     []string // properties of every node
+
+	mu    sync.Mutex
+	nodes map[int32]*Broker
+}
+
+// freePorts are ports on loopback that nobody listens on at the moment.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+func newGroup3(t *testing.T, extra ...string) *group3 {
+	t.Helper()
+	g := &group3{t: t, clusterID: metadata.RandomUUID().String(), dirs: map[int32]string{}, ports: map[int32]int{},
+		roles: map[int32]string{}, nodes: map[int32]*Broker{}, extra: extra}
+	ports := freePorts(t, 3)
+	for i := range int32(3) {
+		id := i + 1
+		g.dirs[id], g.ports[id], g.roles[id] = t.TempDir(), ports[i], "broker,controller"
+		if _, err := storage.FormatLogDir(vfs.OS{}, g.dirs[id], g.clusterID, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(g.stopAll)
+	return g
+}
+
+func (g *group3) voters() string {
+	var voters []string
+	for id := int32(1); id <= 3; id++ {
+		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", id, g.ports[id]))
+	}
+	return strings.Join(voters, ",")
+}
+
+// properties are the settings of a node.
+func (g *group3) properties(id int32) []string {
+	p := []string{"node.id", fmt.Sprint(id), "process.roles", g.roles[id], "controller.listener.names", "CONTROLLER",
+		"listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+		"controller.quorum.voters", g.voters(), "controller.quorum.election.timeout.ms", "300", "controller.quorum.fetch.timeout.ms", "600",
+		"controller.quorum.request.timeout.ms", "500", "broker.heartbeat.interval.ms", "100", "broker.session.timeout.ms", "3000",
+		"freshet.auto.format", "false", "offsets.topic.replication.factor", "3"}
+	switch g.roles[id] {
+	case "broker,controller":
+		p = append(p, "listeners", fmt.Sprintf("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:%d", g.ports[id]))
+	case "controller":
+		p = append(p, "listeners", fmt.Sprintf("CONTROLLER://127.0.0.1:%d", g.ports[id]))
+	}
+	return append(p, g.extra...)
+}
+
+// start opens nodes and starts them, all at once.
+func (g *group3) start(ids ...int32) {
+	g.t.Helper()
+	var wg sync.WaitGroup
+	errs := make([]error, len(ids))
+	for i, id := range ids {
+		b, err := Open(testConfig(g.t, g.dirs[id], g.properties(id)...))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.mu.Lock()
+		g.nodes[id] = b
+		g.mu.Unlock()
+		wg.Go(func() { errs[i] = b.Start() })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			g.t.Fatalf("node %d: %v", ids[i], err)
+		}
+	}
+}
+
+func (g *group3) stopAll() {
+	var wg sync.WaitGroup
+	for id := range g.nodes {
+		g.nodes[id].Hurry()
+		wg.Go(g.nodes[id].Stop)
+	}
+	wg.Wait()
+}
+
+// kill ends a node as a crash does: nobody is told.
+func (g *group3) kill(id int32) {
+	b := g.nodes[id]
+	delete(g.nodes, id)
+	b.stopped.Store(true)
+	b.endLife() // no heartbeats any more
+	b.ctl.server.stop()
+	_ = b.meta.Close()
+	if b.net != nil {
+		b.net.stop()
+	}
+	b.Hurry()
+	b.closeData()
+}
+
+// served is a connection to a node as of a client.
+func (g *group3) client(id int32) *served {
+	g.t.Helper()
+	b := g.nodes[id]
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.Port("PLAINTEXT")))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = conn.Close() })
+	return &served{t: g.t, broker: b, conn: conn}
+}
+
+// leader is the id of the active controller by what node id knows.
+func (g *group3) controller() int32 {
+	for _, b := range g.nodes {
+		if id, _ := b.meta.Leader(); g.nodes[id] != nil {
+			return id
+		}
+	}
+	return -1
+}
+
+// other is a running node that is not id.
+func (g *group3) other(id int32) int32 {
+	for other := range g.nodes {
+		if other != id {
+			return other
+		}
+	}
+	return -1
+}
+
+// createTopic creates a topic through a node that is not the active controller.
+func (g *group3) createTopic(via int32, name string, partitions int32, replicas int16) {
+	g.t.Helper()
+	resp := g.client(via).do(&kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{
+		{Topic: name, NumPartitions: partitions, ReplicationFactor: replicas}}}).(*kmsg.CreateTopicsResponse)
+	if resp.Topics[0].ErrorCode != 0 {
+		g.t.Fatalf("creating %s through node %d: %v %s", name, via, kerr.ErrorForCode(resp.Topics[0].ErrorCode), *resp.Topics[0].ErrorMessage)
+	}
+}
+
+// describe asks a node for a topic.
+func (g *group3) describe(via int32, name string) *kmsg.MetadataResponse {
+	g.t.Helper()
+	return g.client(via).do(&kmsg.MetadataRequest{Version: 12, Topics: []kmsg.MetadataRequestTopic{{Topic: &name}}}).(*kmsg.MetadataResponse)
+}
+
+func TestClusterForwardsChanges(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	via := g.other(g.controller())
+	g.createTopic(via, "t", 6, 3)
+	// The broker that was asked has the topic when it answers.
+	resp := g.describe(via, "t")
+	if len(resp.Brokers) != 3 {
+		t.Errorf("brokers %+v", resp.Brokers)
+	}
+	leaders := map[int32]int{}
+	for _, p := range resp.Topics[0].Partitions {
+		leaders[p.Leader]++
+		if len(p.Replicas) != 3 || len(p.ISR) != 3 || len(p.OfflineReplicas) != 0 || p.ErrorCode != 0 {
+			t.Errorf("partition %+v", p)
+		}
+	}
+	if len(leaders) != 3 || leaders[1] != 2 || leaders[2] != 2 {
+		t.Errorf("leaders %v are not spread", leaders)
+	}
+	retention := "1000"
+	altered := g.client(via).do(&kmsg.IncrementalAlterConfigsRequest{Version: 1, Resources: []kmsg.IncrementalAlterConfigsRequestResource{
+		{ResourceType: 2, ResourceName: "t", Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: &retention}}},
+		{ResourceType: 4, ResourceName: fmt.Sprint(via), Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "message.max.bytes", Value: &retention}}},
+		{ResourceType: 4, ResourceName: fmt.Sprint(g.other(via)), Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "message.max.bytes", Value: &retention}}}}}).(*kmsg.IncrementalAlterConfigsResponse)
+	for i, want := range []int16{0, 0, kerr.InvalidRequest.Code} {
+		if got := altered.Resources[i].ErrorCode; got != want {
+			t.Errorf("resource %d: error %d, want %d", i, got, want)
+		}
+	}
+	if got := g.nodes[via].meta.Image().Topic("t").Configs["retention.ms"]; got != retention {
+		t.Errorf("retention.ms is %q on the broker that was asked", got)
+	}
+	ids := map[int64]bool{}
+	for id := range g.nodes {
+		r := g.client(id).do(&kmsg.InitProducerIDRequest{Version: 4, ProducerID: -1, ProducerEpoch: -1}).(*kmsg.InitProducerIDResponse)
+		if r.ErrorCode != 0 || ids[r.ProducerID] {
+			t.Errorf("producer id %+v", r)
+		}
+		ids[r.ProducerID] = true
+	}
+	gone := g.client(via).do(&kmsg.DeleteTopicsRequest{Version: 6, TimeoutMillis: 10_000, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: ptr("t")}}}).(*kmsg.DeleteTopicsResponse)
+	if gone.Topics[0].ErrorCode != 0 || g.describe(via, "t").Topics[0].ErrorCode != kerr.UnknownTopicOrPartition.Code {
+		t.Errorf("deletion %+v", gone.Topics[0])
+	}
+}
+
+func TestClusterFencesADeadBroker(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	active := g.controller()
+	g.createTopic(active, "t", 6, 3)
+	victim := g.other(active)
+	g.kill(victim)
+	eventually(t, func() string {
+		img := g.nodes[active].meta.Image()
+		for i, p := range img.Topic("t").Partitions {
+			if p.Leader == victim || p.Leader < 0 || slices.Contains(p.ISR, victim) {
+				return fmt.Sprintf("partition %d is %+v", i, p)
+			}
+		}
+		return ""
+	})
+	resp := g.describe(active, "t")
+	if len(resp.Brokers) != 2 || !slices.Equal(resp.Topics[0].Partitions[0].OfflineReplicas, []int32{victim}) {
+		t.Errorf("brokers %+v, partition %+v", resp.Brokers, resp.Topics[0].Partitions[0])
+	}
+	g.start(victim)
+	if b := g.nodes[victim].meta.Image().Broker(victim); b == nil || b.Fenced || b.Epoch != g.nodes[victim].brokerEpoch() {
+		t.Errorf("the broker came back as %+v", b)
+	}
+}
+
+func TestClusterOutlivesItsController(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	old := g.controller()
+	g.createTopic(old, "t", 3, 3)
+	g.kill(old)
+	// The others elect one of them, which moves the dead node's leaders.
+	via := g.other(old)
+	g.createTopic(via, "u", 3, 2)
+	eventually(t, func() string {
+		for i, p := range g.nodes[via].meta.Image().Topic("t").Partitions {
+			if p.Leader == old || p.Leader < 0 {
+				return fmt.Sprintf("partition %d is %+v", i, p)
+			}
+		}
+		return ""
+	})
+}
+
+func TestClusterControlledShutdown(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	g.createTopic(1, "t", 6, 3)
+	leaving := g.other(g.controller())
+	b := g.nodes[leaving]
+	delete(g.nodes, leaving)
+	var left []int32 // leaders when the listeners closed
+	b.Stop()
+	img := g.nodes[g.controller()].meta.Image()
+	for _, p := range img.Topic("t").Partitions {
+		left = append(left, p.Leader)
+		if p.Leader == leaving || p.Leader < 0 {
+			t.Errorf("leaders after the stop: %v", left)
+		}
+	}
+	if !img.Broker(leaving).Fenced {
+		t.Error("the broker that stopped is not fenced")
+	}
+	if epoch := b.logs.CleanShutdownEpoch(); epoch >= 0 && epoch == b.brokerEpoch() {
+		t.Error("the clean shutdown epoch changed while running")
+	}
+	g.start(leaving)
+	if got := g.nodes[leaving].member.previousEpoch; got != b.brokerEpoch() {
+		t.Errorf("the last clean epoch is %d, want %d", got, b.brokerEpoch())
+	}
+}
