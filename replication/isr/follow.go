@@ -40,10 +40,11 @@ func (a Action) String() string {
 	return [...]string{"Refuse", "Accept", "Answer", "Truncate", "StartAt"}[a]
 }
 
-// Follow decides what a replica does with a push. epoch is the leader epoch at
-// which it follows by its metadata, -1 if it follows nobody; a broker that
-// leads the partition refuses with NOT_LEADER_OR_FOLLOWER without asking. The
-// offset goes with the action; the code is of a Refuse.
+// Follow decides what a replica does with a push. epoch is the partition's
+// leader epoch by its metadata, -1 if it knows none. The offset goes with the
+// action; the code is of a Refuse. A broker that leads at epoch itself asks
+// too, so that an older leader hears that it is fenced, and refuses what is not
+// refused here with NOT_LEADER_OR_FOLLOWER.
 //
 // Pushes may be late, doubled or from a connection that was given up, so none
 // is trusted beyond what the log itself confirms:

@@ -2,6 +2,9 @@ package isr
 
 import "slices"
 
+// nobody is no broker's id.
+const nobody int32 = -1
+
 // never is a time before any on the clock, far enough not to overflow.
 const never int64 = -1 << 62
 
@@ -218,7 +221,7 @@ func (l *Leader) Acked(broker int32, logEnd, nowMs int64) (hw int64, p *Proposal
 		r.caughtUpMs, r.markEnd, r.markMs = never, l.logEnd, l.nowMs
 		p = l.shrink()
 	case !r.inISR:
-		p = l.expand()
+		p = l.expand(broker)
 	}
 	l.advance()
 	return l.highWatermark, p
@@ -258,15 +261,17 @@ func (l *Leader) Forget(broker int32) {
 
 // Tick looks at the clock: it proposes to drop members of the ISR that have
 // not been caught up for replica.lag.time.max.ms, or to add replicas that have
-// become eligible. Ask for the high watermark after it. Kafka does it every
-// half of that time.
+// become eligible. Ask for the high watermark after it. Kafka looks for the
+// former every half of that time, and at the latter whenever a follower
+// fetches; followers here may have nothing to say, so do it as well when the
+// metadata makes a broker eligible.
 func (l *Leader) Tick(logEnd, nowMs int64) (p *Proposal) {
 	l.nowMs = max(l.nowMs, nowMs)
 	l.logEnd = max(l.logEnd, logEnd)
-	if p = l.shrink(); p == nil {
-		p = l.expand()
-	}
 	l.advance()
+	if p = l.shrink(); p == nil {
+		p = l.expand(nobody)
+	}
 	return p
 }
 
@@ -279,9 +284,8 @@ func (l *Leader) State(s State) (hw int64, p *Proposal) {
 	}
 	l.partitionEpoch, l.recovering = s.PartitionEpoch, s.Recovering
 	l.assign(s.Replicas, s.ISR)
-	p = l.expand()
 	l.advance()
-	return l.highWatermark, p
+	return l.highWatermark, l.expand(nobody)
 }
 
 // SetMinInsync applies a change of min.insync.replicas.
@@ -305,7 +309,6 @@ func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal, backoffMs in
 	case CodeNone:
 		if r.LeaderEpoch == l.epoch && r.PartitionEpoch == l.partitionEpoch {
 			l.commit(r.ISR) // it was so already, and no image will say so
-			p = l.expand()
 		}
 	case CodeOperationNotAttempted, CodeIneligibleReplica:
 		// The controller says that the partition epoch is right and that it did
@@ -325,21 +328,24 @@ func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal, backoffMs in
 		return l.highWatermark, l.pending, alterRetryMs
 	}
 	l.advance()
-	return l.highWatermark, p, 0
+	return l.highWatermark, l.expand(nobody), 0
 }
 
 // expand proposes to add every replica that is ready: at or above the high
 // watermark and the start of this epoch, and eligible. Below the start it might
 // lack records that are committed already but not known to be (Kafka:
-// Partition.maybeExpandIsr).
-func (l *Leader) expand() *Proposal {
+// Partition.maybeExpandIsr). One that has not just been heard of must also be
+// caught up, lest one that left for its silence comes back for where the high
+// watermark stood then.
+func (l *Leader) expand(heard int32) *Proposal {
 	if l.pending != nil {
 		return nil
 	}
 	var isr []int32
 	for i := range l.replicas {
 		r := &l.replicas[i]
-		if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || l.nowMs < r.retryMs || !l.eligible(r.id) {
+		if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && !l.caughtUp(r) ||
+			l.nowMs < r.retryMs || !l.eligible(r.id) {
 			continue
 		}
 		r.proposed = true

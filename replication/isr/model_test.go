@@ -44,7 +44,7 @@ func actions(w *world) map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"": func(*rapid.T) {
 			w.checkLogs()
-			w.checkLeader()
+			w.checkISR()
 		},
 		"produce": func(t *rapid.T) {
 			w.produce(pick(t, w.nodes, leads), rapid.IntRange(1, 3).Draw(t, "count"))
@@ -54,9 +54,34 @@ func actions(w *world) map[string]func(*rapid.T) {
 		},
 		"receive": func(t *rapid.T) { w.receive(pick(t, w.conns, func(c *conn) bool { return len(c.pushes) > 0 })) },
 		"take":    func(t *rapid.T) { w.take(pick(t, w.conns, func(c *conn) bool { return len(c.results) > 0 })) },
-		"reconnect": func(t *rapid.T) {
-			from := pick(t, w.nodes, leads)
-			w.connect(from, pick(t, w.nodes, func(n *node) bool { return n != from && n.up }))
+		// break works a connection for a while and breaks it, with what may be
+		// in its sockets.
+		"break": func(t *rapid.T) {
+			c := pick(t, w.conns, func(c *conn) bool { return c.open && c.from.leader != nil && c.to.up })
+			for _, step := range rapid.SliceOfN(rapid.IntRange(0, 2), 0, 8).Draw(t, "steps") {
+				switch {
+				case step == 0:
+					w.fill(c, 1)
+				case step == 1 && len(c.pushes) > 0:
+					w.receive(c)
+				case step == 2 && len(c.results) > 0:
+					w.take(c)
+				}
+			}
+			w.connect(c.from, c.to)
+		},
+		"leftovers": func(t *rapid.T) {
+			c := pick(t, w.conns, func(c *conn) bool { return !c.open && len(c.pushes) > 0 })
+			for len(c.pushes) > 0 {
+				w.receive(c)
+			}
+		},
+		// diverge leaves records with a leader that only it has.
+		"diverge": func(t *rapid.T) {
+			n := pick(t, w.nodes, leads)
+			w.produce(n, rapid.IntRange(1, 3).Draw(t, "count"))
+			w.fence(n.id)
+			w.unfence(n.id)
 		},
 		"settle": func(t *rapid.T) {
 			w.settle(pick(t, w.nodes, func(*node) bool { return true }).id)
@@ -83,6 +108,28 @@ func actions(w *world) map[string]func(*rapid.T) {
 			w.answers[0].r = ProposalResult{Proposal: a.r.Proposal, Code: 7} // REQUEST_TIMED_OUT
 			w.answer()
 		},
+		"sync": func(t *rapid.T) {
+			for _, n := range w.nodes {
+				w.learn(n)
+			}
+			w.settle()
+			for len(w.requests) > 0 {
+				w.decide()
+			}
+			for len(w.answers) > 0 {
+				w.answer()
+			}
+		},
+		"failover": func(t *rapid.T) {
+			n := pick(t, w.nodes, func(n *node) bool { return n.id == w.image.leader && n.up })
+			if rapid.Bool().Draw(t, "dies") {
+				w.crash(n)
+			}
+			w.fence(n.id)
+			if w.image.leader >= 0 {
+				w.learn(w.node(w.image.leader))
+			}
+		},
 		"crash": func(t *rapid.T) {
 			w.crash(pick(t, w.nodes, func(n *node) bool { return n.up }))
 		},
@@ -104,7 +151,7 @@ func actions(w *world) map[string]func(*rapid.T) {
 		},
 		"delete records": func(t *rapid.T) {
 			n := pick(t, w.nodes, leads)
-			n.log.deleteBefore(rapid.Int64Range(n.log.start, n.hw).Draw(t, "before"))
+			w.deleteRecords(n, rapid.Int64Range(n.log.start, n.hw).Draw(t, "before"))
 		},
 	}
 }
@@ -117,7 +164,12 @@ func heal(t *rapid.T, w *world) {
 		}
 		w.unfence(n.id)
 	}
-	for range 12 {
+	for round := range 12 {
+		for _, c := range w.conns { // leftovers come at the worst time
+			for round == 6 && !c.open && len(c.pushes) > 0 {
+				w.receive(c)
+			}
+		}
 		for _, n := range w.nodes {
 			w.learn(n)
 		}

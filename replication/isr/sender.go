@@ -107,9 +107,11 @@ type Sender struct {
 		judgedLast int32
 		judgedEnd  int64
 	}
-	hadEnd   int64 // log end before the first truncation of this search, or -1
-	failures int32 // refusals since the last accepted append
-	logStart int64 // the follower's, -1 unknown
+	// hadStart and hadEnd are the follower's log before the first truncation of
+	// this search, hadEnd -1 before any.
+	hadStart, hadEnd int64
+	failures         int32 // refusals since the last accepted append
+	logStart         int64 // the follower's, -1 unknown
 }
 
 // Start begins a session at a leader epoch, with a new connection or a new
@@ -331,7 +333,7 @@ func (s *Sender) judge(r *PushResult, log Log) (int64, Event) {
 		return s.agreed(r)
 	}
 	if s.hadEnd < 0 {
-		s.hadEnd = r.LogEndOffset
+		s.hadStart, s.hadEnd = r.LogStartOffset, r.LogEndOffset
 	}
 	if s.cut.judgedEnd == r.LogEndOffset && s.cut.judgedLast == r.LastEpoch {
 		return noOffset, s.refused(CodeInvalidRequest) // it did not truncate: ask again later
@@ -363,13 +365,13 @@ func endOfEpoch(log Log, asked int32, end int64) (int32, int64) {
 // agreed begins to replicate from the follower's log end.
 func (s *Sender) agreed(r *PushResult) (int64, Event) {
 	var event Event
-	if s.hadEnd > r.LogEndOffset {
-		event = Event{Kind: Diverged, Lost: s.hadEnd - r.LogEndOffset}
+	if lost := s.hadEnd - max(s.hadStart, r.LogEndOffset); s.hadEnd >= 0 && lost > 0 {
+		event = Event{Kind: Diverged, Lost: lost}
 	}
 	s.state = Replicating
 	s.acked, s.next = r.LogEndOffset, r.LogEndOffset
 	s.precedes, s.precedesKnown = r.LastEpoch, true
-	s.sentHW = noOffset
+	s.sentHW = 0 // which needs no telling
 	s.cut.offset, s.cut.judgedEnd, s.hadEnd = noOffset, noOffset, noOffset
 	s.clearWindow()
 	return s.acked, event

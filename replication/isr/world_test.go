@@ -250,6 +250,18 @@ func (w *world) advanced(n *node, hw int64, p *Proposal) {
 			w.fail("%d commits %v at offset %d, where %v was committed", n.id, e, o, was)
 		}
 		w.committed[o] = e
+		copies := 0
+		for _, other := range w.nodes {
+			if i := o - other.log.start; i < 0 || i < int64(len(other.log.entries)) && other.log.entries[i] == e {
+				copies++
+			}
+		}
+		if copies < w.minISR {
+			w.fail("%d commits %v at offset %d, which %d replicas have", n.id, e, o, copies)
+		}
+	}
+	if hw > n.hw {
+		w.checkISR()
 	}
 	n.hw = hw
 	if p != nil {
@@ -319,9 +331,9 @@ func (w *world) receive(c *conn) {
 	if !n.up {
 		return
 	}
-	action, offset, code := Refuse, int64(-1), CodeNotLeaderOrFollower
-	if n.view.leader != n.id {
-		action, offset, code = Follow(n.view.leaderEpoch, &n.log, p)
+	action, offset, code := Follow(n.view.leaderEpoch, &n.log, p)
+	if n.view.leader == n.id && action != Refuse {
+		action, code = Refuse, CodeNotLeaderOrFollower
 	}
 	switch action {
 	case Accept:
@@ -376,13 +388,13 @@ func (w *world) take(c *conn) {
 	}
 }
 
-// settle delivers everything, in order, until nothing moves. Brokers in cut
-// get and give nothing.
+// settle delivers everything on open connections, in order, until nothing
+// moves. Brokers in cut get and give nothing.
 func (w *world) settle(cut ...int32) {
 	for moved := true; moved; {
 		moved = false
 		for _, c := range w.conns {
-			if slices.Contains(cut, c.to.id) || slices.Contains(cut, c.from.id) {
+			if !c.open || slices.Contains(cut, c.to.id) || slices.Contains(cut, c.from.id) {
 				continue
 			}
 			moved = w.fill(c, 1000) || moved
@@ -396,6 +408,14 @@ func (w *world) settle(cut ...int32) {
 			}
 		}
 		w.conns = slices.DeleteFunc(w.conns, func(c *conn) bool { return !c.open && len(c.pushes)+len(c.results) == 0 })
+	}
+}
+
+// deleteRecords moves a leader's log start and has its followers told.
+func (w *world) deleteRecords(n *node, before int64) {
+	n.log.deleteBefore(before)
+	for _, s := range n.senders {
+		s.Nudge()
 	}
 }
 
@@ -440,6 +460,7 @@ func (w *world) decide() {
 	if r.Code == CodeNone {
 		w.image.isr = slices.Clone(p.ISR)
 		w.image.partitionEpoch++
+		w.checkISR()
 		r.LeaderEpoch, r.PartitionEpoch, r.ISR = w.image.leaderEpoch, w.image.partitionEpoch, slices.Clone(p.ISR)
 	}
 	w.printf("controller answers %d with %d: %v", q.from.id, r.Code, w.image)
@@ -465,7 +486,7 @@ func (w *world) elect(id int32) {
 	w.image.leader = id
 	w.image.leaderEpoch++
 	w.image.partitionEpoch++
-	w.checkLeader()
+	w.checkISR()
 	w.printf("controller: %v", w.image)
 }
 
@@ -479,16 +500,15 @@ func (w *world) forfeit(log *memLog) {
 	}
 }
 
-// checkLeader: who leads has every committed record.
-func (w *world) checkLeader() {
-	if w.image.leader < 0 {
-		return
-	}
-	log := &w.node(w.image.leader).log
-	for o, e := range w.committed {
-		if o >= log.start && (o >= log.LogEndOffset() || log.entries[o-log.start] != e) {
-			w.fail("leader %d of epoch %d has not the record %v committed at offset %d: %v",
-				w.image.leader, w.image.leaderEpoch, e, o, log)
+// checkISR: whoever may be elected has every committed record.
+func (w *world) checkISR() {
+	for _, id := range w.image.isr {
+		log := &w.node(id).log
+		for o, e := range w.committed {
+			if o >= log.start && (o >= log.LogEndOffset() || log.entries[o-log.start] != e) {
+				w.fail("%d, of the ISR at %d.%d, has not the record %v committed at offset %d: %v",
+					id, w.image.leaderEpoch, w.image.partitionEpoch, e, o, log)
+			}
 		}
 	}
 }
@@ -529,9 +549,9 @@ func (w *world) electAny() {
 			m.leader = id
 			m.leaderEpoch++
 			m.partitionEpoch++
-			w.checkLeader()
 		}
 	}
+	w.checkISR()
 }
 
 // crash stops a broker; its connections break.
