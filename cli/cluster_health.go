@@ -121,7 +121,7 @@ func judgeBrokers(v *clusterView) []finding {
 	for i := range v.Brokers {
 		b := &v.Brokers[i]
 		f := finding{Severity: severityWarning, Brokers: []int32{b.ID}}
-		holds := fmt.Sprintf("It holds %d replica%s and is preferred leader of %d partition%s.", b.Replicas, plural(b.Replicas), b.Preferred, plural(b.Preferred))
+		holds := fmt.Sprintf("It holds %d replica%s, of which %d should lead.", b.Replicas, plural(b.Replicas), b.Preferred)
 		switch b.State {
 		case brokerFenced:
 			f.Code = "broker-fenced"

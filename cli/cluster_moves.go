@@ -104,6 +104,7 @@ type moveJob struct {
 	view    *clusterView
 	moves   []placement.Move
 	ongoing map[partitionKey]reassignment // begun earlier, waited for as well
+	elect   []partitionKey                // to be led by their preferred leader again, beside those moved
 	again   string                        // the command line that continues this job
 	every   time.Duration                 // between looks
 }
@@ -116,11 +117,11 @@ func (j *moveJob) run(ctx context.Context, nothing string) error {
 	if j.flags.out.format == "json" {
 		return j.writePlan(w)
 	}
-	if len(j.moves)+len(j.ongoing) == 0 {
+	if len(j.moves)+len(j.ongoing)+len(j.elect) == 0 {
 		_, err := fmt.Fprintln(w, nothing)
 		return err
 	}
-	if _, err := io.WriteString(w, planText(j.view, j.moves, len(j.ongoing))); err != nil {
+	if _, err := io.WriteString(w, planText(j.view, j.moves, len(j.ongoing), len(j.elect))); err != nil {
 		return err
 	}
 	if j.flags.dryRun {
@@ -167,7 +168,7 @@ func (j *moveJob) confirm() error {
 const planRows = 20
 
 // planText shows the moves and what they do to each broker.
-func planText(v *clusterView, moves []placement.Move, ongoing int) string {
+func planText(v *clusterView, moves []placement.Move, ongoing, elect int) string {
 	var b strings.Builder
 	var bytes int64
 	copies, orders := 0, 0
@@ -186,9 +187,12 @@ func planText(v *clusterView, moves []placement.Move, ongoing int) string {
 			t.add(moveKey(m).String(), m.From, m.To, size)
 		}
 	}
-	fmt.Fprintf(&b, "The plan: %d partition%s move, %s to copy; %d change only their preferred leader.\n", copies, plural(copies), byteText(bytes), orders)
+	fmt.Fprintf(&b, "The plan: partitions to move: %d, with %s to copy; to get another preferred leader only: %d.\n", copies, byteText(bytes), orders)
 	if ongoing > 0 {
-		fmt.Fprintf(&b, "%d move%s under way already; the plan counts them as done.\n", ongoing, plural(ongoing)+" "+isOrAre(ongoing))
+		fmt.Fprintf(&b, "%d move%s %s under way already; the plan counts them as done.\n", ongoing, plural(ongoing), isOrAre(ongoing))
+	}
+	if elect > 0 {
+		fmt.Fprintf(&b, "%d partition%s %s led by another than the preferred leader, which gets the lead back.\n", elect, plural(elect), isOrAre(elect))
 	}
 	if len(moves) == 0 {
 		return b.String()
@@ -266,7 +270,7 @@ func (j *moveJob) carryOut(ctx context.Context) error {
 		}
 		fmt.Fprintf(w, "Moves take at most %s/s on each broker.\n", byteText(limit))
 	}
-	q := newMoveQueue(j.moves, j.ongoing, j.flags.atOnce)
+	q := newMoveQueue(j.moves, j.ongoing, j.flags.atOnce, j.view.size)
 	err = j.watch(ctx, q)
 	if errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled) {
 		j.explainInterrupt(q, limit > 0)
@@ -275,7 +279,8 @@ func (j *moveJob) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if limit > 0 {
+	// A job that goes on with what another began also ends its throttle.
+	if limit > 0 || len(j.ongoing) > 0 {
 		if err := j.clearThrottle(ctx); err != nil {
 			fmt.Fprintf(w, "The throttle could not be removed (%s); run this again with --cancel, which then only removes it.\n", message(err))
 		}
@@ -287,7 +292,9 @@ func (j *moveJob) carryOut(ctx context.Context) error {
 	if len(q.refused) > 0 {
 		return failf("%d of %d moves ended, %d did not; run the command again to plan anew", q.ended, q.ended+len(q.refused), len(q.refused))
 	}
-	fmt.Fprintf(w, "%d move%s ended, %s copied.\n", q.ended, plural(q.ended), byteText(q.endedBytes))
+	if q.ended > 0 {
+		fmt.Fprintf(w, "%d move%s ended, %s copied.\n", q.ended, plural(q.ended), byteText(q.endedBytes))
+	}
 	return nil
 }
 
@@ -325,16 +332,36 @@ func (j *moveJob) clearThrottle(ctx context.Context) error {
 // electPreferred lets the new preferred leaders lead. A partition whose
 // preferred leader is not ready is left to the cluster's own balancing.
 func (j *moveJob) electPreferred(ctx context.Context) {
-	var keys []partitionKey
+	keys := append([]partitionKey(nil), j.elect...)
+	keys = append(keys, keysOf(j.ongoing)...)
 	for i := range j.moves {
 		keys = append(keys, moveKey(&j.moves[i]))
 	}
 	if len(keys) == 0 {
 		return
 	}
-	if _, err := j.a.elect(ctx, false, keys); err != nil {
-		fmt.Fprintf(j.cmd.OutOrStdout(), "Preferred leaders could not be elected (%s); the cluster does it later (auto.leader.rebalance.enable).\n", message(err))
+	w := j.cmd.OutOrStdout()
+	outcomes, err := j.a.elect(ctx, false, keys)
+	if err != nil {
+		fmt.Fprintf(w, "Preferred leaders could not be elected (%s); the cluster does it later (auto.leader.rebalance.enable).\n", message(err))
+		return
 	}
+	elected := 0
+	for _, err := range outcomes {
+		if err == nil {
+			elected++
+		}
+	}
+	if elected > 0 {
+		fmt.Fprintf(w, "%d partition%s got %s preferred leader.\n", elected, plural(elected), itsOrTheir(elected))
+	}
+}
+
+func itsOrTheir(n int) string {
+	if n == 1 {
+		return "its"
+	}
+	return "their"
 }
 
 // explainInterrupt says what an interrupted job leaves and what can be done.
@@ -342,7 +369,11 @@ func (j *moveJob) explainInterrupt(q *moveQueue, throttled bool) {
 	w := j.cmd.ErrOrStderr()
 	fmt.Fprintf(w, "\nInterrupted. %d of %d moves have ended; %d under way go on by themselves in the cluster, %d were not begun.\n",
 		q.ended, q.ended+len(q.running)+len(q.waiting), len(q.running), len(q.waiting))
-	fmt.Fprintf(w, "  to go on:              %s\n  to stop and go back:   %s --cancel\n", j.again, j.again)
+	again := j.again
+	if throttled {
+		again += " --throttle " + j.flags.throttle
+	}
+	fmt.Fprintf(w, "  to go on:              %s\n  to stop and go back:   %s --cancel\n", again, j.again)
 	if throttled {
 		fmt.Fprintln(w, "The throttle stays until one of the two has been run.")
 	}
@@ -360,7 +391,9 @@ type moveQueue struct {
 	totalBytes int64
 }
 
-func newMoveQueue(moves []placement.Move, ongoing map[partitionKey]reassignment, limit int) *moveQueue {
+// newMoveQueue queues moves and waits for those of ongoing; size is that of a
+// partition in bytes.
+func newMoveQueue(moves []placement.Move, ongoing map[partitionKey]reassignment, limit int, size func(partitionKey) int64) *moveQueue {
 	q := &moveQueue{limit: max(1, limit), waiting: moves, running: map[partitionKey]placement.Move{}, refused: map[partitionKey]error{}}
 	planned := map[partitionKey]bool{}
 	for i := range moves {
@@ -369,8 +402,10 @@ func newMoveQueue(moves []placement.Move, ongoing map[partitionKey]reassignment,
 	}
 	for key, r := range ongoing {
 		if !planned[key] {
-			q.running[key] = placement.Move{Topic: key.topic, Partition: key.partition,
-				From: without(r.replicas, r.adding), To: without(r.replicas, r.removing)}
+			m := placement.Move{Topic: key.topic, Partition: key.partition, From: without(r.replicas, r.adding),
+				To: without(r.replicas, r.removing), CopyBytes: size(key) * int64(len(r.adding))}
+			q.running[key] = m
+			q.totalBytes += m.CopyBytes
 		}
 	}
 	return q

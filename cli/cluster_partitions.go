@@ -123,7 +123,7 @@ func leaderless(v *clusterView, p *partitionDetail) partitionTrouble {
 		return trouble
 	}
 	rest := v.aliveOf(without(p.Replicas, complete))
-	unclean := fmt.Sprintf("kafka-leader-election.sh --election-type unclean --topic TOPIC --partition PARTITION lets broker %s lead; records that only the others had are lost",
+	unclean := fmt.Sprintf("kafka-leader-election.sh --election-type unclean --topic TOPIC --partition PARTITION lets broker %s lead with what it has; the rest is lost",
 		joinInts(rest, " or "))
 	switch {
 	case len(complete) > 0:

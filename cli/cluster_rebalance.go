@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -53,6 +54,7 @@ to continue, or with --cancel to stop them and go back.`,
 					return err
 				}
 				job := &moveJob{cmd: cmd, a: brokerAdmin(cl), flags: &flags, view: v, moves: moves, ongoing: v.Moves,
+					elect: notPreferred(v, moves, topic),
 					again: againLine("freshet cluster rebalance", conn, "--topic", topic, "--replicas", numberOrNone(replicas)), every: lookInterval}
 				return job.run(ctx, "The cluster is balanced; nothing to move.")
 			})
@@ -93,6 +95,35 @@ func planRebalance(v *clusterView, topic string, replicas int) ([]placement.Move
 		return nil, failf("%v", err)
 	}
 	return moves, nil
+}
+
+// notPreferred lists the partitions, beside those that move, whose preferred
+// leader is up and in sync and does not lead.
+func notPreferred(v *clusterView, moves []placement.Move, topic string) []partitionKey {
+	filter, err := newTopicFilter(cmp.Or(topic, ".*"))
+	if err != nil {
+		return nil
+	}
+	moving := map[partitionKey]bool{}
+	for i := range moves {
+		moving[moveKey(&moves[i])] = true
+	}
+	var keys []partitionKey
+	for i := range v.Topics {
+		t := &v.Topics[i]
+		for n := range t.Partitions {
+			p := &t.Partitions[n]
+			key := partitionKey{t.Name, p.Partition}
+			_, under := v.Moves[key]
+			if under || moving[key] || len(p.Replicas) == 0 || p.Leader < 0 || p.Leader == p.Replicas[0] || !filter.matches(t.Name) {
+				continue
+			}
+			if b := v.broker(p.Replicas[0]); b.State == brokerUp && containsID(p.ISR, b.ID) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
 }
 
 func numberOrNone(n int) string {

@@ -191,16 +191,21 @@ func (o *outcome) count(v *clusterView, t *topicView, p *partitionDetail, kind f
 	case len(left) == 0 && t.MinISR > 1, len(left) > 0 && len(left) < t.MinISR:
 		o.NoAcksAll++
 	}
+	// Replicas on brokers that are down now still have what they had.
+	complete := without(append(append([]int32(nil), p.ISR...), p.ELR...), failed)
+	partial := without(without(p.Replicas, failed), complete)
+	hit := len(without(inSync, failed)) < len(inSync)
 	lost := lossNone
 	switch {
 	case kind == allLosePower && t.FlushMessages != 1:
 		lost = lossRecent
-	case len(inSync) == 0 || len(left) > 0 || len(eligible) > 0 || kind == allLosePower:
+	case !hit || kind == allLosePower || len(complete) > 0 && kind != stops:
+	case kind == stops && (len(left) > 0 || len(eligible) > 0):
 	case kind == stops && t.Unclean && len(spare) > 0:
 		lost = lossMissed
 	case kind == losesPower && t.FlushMessages != 1:
 		lost = lossRecent
-	case kind == losesDisk && len(spare) > 0:
+	case kind == losesDisk && len(partial) > 0:
 		lost = lossMissed
 	case kind == losesDisk:
 		lost = lossAll

@@ -94,6 +94,7 @@ var (
 	volatileDate = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}`)
 	volatileTime = regexp.MustCompile(`\b1[6-9]\d{11}\b`)
 	volatileUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	volatilePort = regexp.MustCompile(`127\.0\.0\.1 \d+ +`)
 )
 
 func stable(s string) string {

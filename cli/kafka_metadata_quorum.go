@@ -442,7 +442,7 @@ func newQuorumRemove(b *bootstrapFlags) *cobra.Command {
 				}
 				dirID, err := parseTopicID(dir)
 				if err != nil {
-					return tersef("Failed to parse --controller-directory-id: %v", err)
+					return tersef("Failed to parse --controller-directory-id: %q is not an id: want 22 characters of base64", dir)
 				}
 				verb := "Removed "
 				if dryRun {

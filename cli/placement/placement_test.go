@@ -294,7 +294,7 @@ func TestDecommissionRefuses(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	f("a-0 has 2 replicas and only 1 other broker(s)", []Broker{{ID: 1}, {ID: 2}}, Partition{Topic: "a", Replicas: []int32{1, 2}})
+	f("1 other broker(s) would be left for 2 replicas of a-0", []Broker{{ID: 1}, {ID: 2}}, Partition{Topic: "a", Replicas: []int32{1, 2}})
 	f("no other broker has room on its disks for a-0 (the largest is 50 bytes",
 		[]Broker{{ID: 1, DiskBytes: 100, FreeBytes: 40}, {ID: 2}}, Partition{Topic: "a", Replicas: []int32{2}, Bytes: 50})
 }

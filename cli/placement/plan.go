@@ -35,8 +35,8 @@ func (e *NoRoomError) Error() string {
 		return fmt.Sprintf("broker %d cannot be emptied: no other broker has room on its disks for %s (the largest is %d bytes, and a tenth of each disk stays free); "+
 			"free space, or add a broker", e.Leaving, what, e.Bytes)
 	}
-	return fmt.Sprintf("broker %d cannot be emptied: %s has %d replicas and only %d other broker(s) could hold them; "+
-		"add a broker, or lower the number of replicas first", e.Leaving, what, e.Replicas, e.Brokers)
+	return fmt.Sprintf("broker %d cannot be emptied: %d other broker(s) would be left for %d replicas of %s; "+
+		"add a broker, or lower the number of replicas first", e.Leaving, e.Brokers, e.Replicas, what)
 }
 
 // Decommission plans to move every replica off the broker called leaving, which
@@ -74,6 +74,7 @@ func Decommission(brokers []Broker, partitions []Partition, leaving int32) ([]Mo
 		}
 	}
 	if len(refused.Partitions) > 0 {
+		sort.Strings(refused.Partitions)
 		if refused.Replicas > 0 {
 			refused.Bytes = 0
 		}
