@@ -25,11 +25,12 @@ type builder struct {
 	img     *Image
 	owned   map[UUID]*Topic
 	configs map[UUID]bool // topics whose Configs map is owned too
+	edit    *trieEdit     // of the image's maps
 }
 
 func newBuilder(img *Image) *builder {
 	next := *img
-	return &builder{img: &next, owned: map[UUID]*Topic{}, configs: map[UUID]bool{}}
+	return &builder{img: &next, owned: map[UUID]*Topic{}, configs: map[UUID]bool{}, edit: &trieEdit{}}
 }
 
 // topic is the topic to change in place.
@@ -49,8 +50,8 @@ func (b *builder) topic(id UUID) (*Topic, error) {
 
 func (b *builder) put(topic *Topic) {
 	b.owned[topic.ID] = topic
-	b.img.byName = b.img.byName.with(topic.Name, topic)
-	b.img.byID = b.img.byID.with(topic.ID, topic)
+	b.img.byName = b.img.byName.with(b.edit, topic.Name, topic)
+	b.img.byID = b.img.byID.with(b.edit, topic.ID, topic)
 }
 
 func (r *ClusterRecord) apply(b *builder) error {
@@ -85,7 +86,7 @@ func (r *TopicRecord) apply(b *builder) error {
 	if mayCollide(r.Name) {
 		key := unified(r.Name)
 		names, _ := b.img.collisions.get(key)
-		b.img.collisions = b.img.collisions.with(key, append(slices.Clone(names), r.Name))
+		b.img.collisions = b.img.collisions.with(b.edit, key, append(slices.Clone(names), r.Name))
 	}
 	return nil
 }
@@ -120,24 +121,6 @@ func (r *PartitionChangeRecord) apply(b *builder) error {
 	return nil
 }
 
-func (r *LeadershipsRecord) apply(b *builder) error {
-	topic, err := b.topic(r.TopicID)
-	if err != nil {
-		return err
-	}
-	for i := range r.Changes {
-		change := &r.Changes[i]
-		old := topic.Partition(change.Partition)
-		if old == nil {
-			return fmt.Errorf("topic %s has no partition %d", topic.Name, change.Partition)
-		}
-		state := *old
-		change.set(&state)
-		topic.Partitions[change.Partition] = &state
-	}
-	return nil
-}
-
 func (r *RemoveBrokerRecord) apply(b *builder) error {
 	old := b.img.Broker(r.ID)
 	if old == nil || old.Epoch != r.Epoch {
@@ -163,7 +146,7 @@ func (r *RemoveTopicRecord) apply(b *builder) error {
 		if len(names) == 0 {
 			b.img.collisions = b.img.collisions.without(key)
 		} else {
-			b.img.collisions = b.img.collisions.with(key, names)
+			b.img.collisions = b.img.collisions.with(b.edit, key, names)
 		}
 	}
 	return nil

@@ -426,7 +426,7 @@ func TestStrays(t *testing.T) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	for _, r := range []Record{&ClusterRecord{"c"}, &BrokerRecord{Broker{ID: 1}}, &PartitionsRecord{Partitions: []Partition{{Replicas: []int32{1}}}}} {
+	for _, r := range []Record{&ClusterRecord{"c"}, &LeadershipsRecord{UUID{1}, []Leadership{{ISR: []int32{1, 2}}}}, &BrokerRecord{Broker{ID: 1}}, &PartitionsRecord{Partitions: []Partition{{Replicas: []int32{1}}}}} {
 		line, _ := encodeRecord(r)
 		f.Add(line)
 	}

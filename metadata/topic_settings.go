@@ -3,6 +3,7 @@ package metadata
 import (
 	"cmp"
 	"strconv"
+	"strings"
 )
 
 // Configuration that decisions on partitions depend on.
@@ -24,11 +25,13 @@ type topicSettings struct {
 func (c *Controller) settings(img *Image, topic *Topic) topicSettings {
 	s := topicSettings{minISR: int(cmp.Or(c.MinInsyncReplicas, 1)), unclean: c.UncleanLeaderElection, elr: img.UsesELR()}
 	for _, values := range []map[string]string{img.BrokerConfigs[""], topic.Configs} {
-		if n, err := strconv.ParseInt(values[minInsyncReplicas], 10, 32); err == nil {
-			s.minISR = int(n)
+		if value, ok := values[minInsyncReplicas]; ok {
+			if n, err := strconv.ParseInt(value, 10, 32); err == nil {
+				s.minISR = int(n)
+			}
 		}
-		if on, err := strconv.ParseBool(values[uncleanLeaderElection]); err == nil {
-			s.unclean = on
+		if value, ok := values[uncleanLeaderElection]; ok {
+			s.unclean = strings.EqualFold(value, "true")
 		}
 	}
 	return s

@@ -19,7 +19,13 @@ type trie[K comparable, V any] struct {
 type trieNode[K comparable, V any] struct {
 	bitmap uint32 // which of the 32 slots are in use; unused at the last level
 	slots  []trieSlot[K, V]
+	// edit is the edit that made the node and so may still change it in place:
+	// nobody else has seen it. nil: the node never changes.
+	edit *trieEdit
 }
+
+// trieEdit is a series of changes of which only the result is to be seen.
+type trieEdit struct{ _ byte } // of a size, so that every one has its own address
 
 // trieSlot is an inner node when child is set, otherwise a key and its value.
 type trieSlot[K comparable, V any] struct {
@@ -69,9 +75,10 @@ func (t *trie[K, V]) get(key K) (value V, ok bool) {
 	return value, false
 }
 
-// with is the map in which key has value.
-func (t trie[K, V]) with(key K, value V) trie[K, V] {
-	root, added := t.insert(t.root, 0, t.hash(key), trieSlot[K, V]{key: key, value: value})
+// with is the map in which key has value. Nodes that the edit made are changed in
+// place, so that many changes together copy each node once; nil copies always.
+func (t trie[K, V]) with(edit *trieEdit, key K, value V) trie[K, V] {
+	root, added := t.insert(edit, t.root, 0, t.hash(key), trieSlot[K, V]{key: key, value: value})
 	t.root = root
 	if added {
 		t.size++
@@ -79,17 +86,17 @@ func (t trie[K, V]) with(key K, value V) trie[K, V] {
 	return t
 }
 
-func (t *trie[K, V]) insert(n *trieNode[K, V], shift uint, hash uint64, slot trieSlot[K, V]) (*trieNode[K, V], bool) {
+func (t *trie[K, V]) insert(edit *trieEdit, n *trieNode[K, V], shift uint, hash uint64, slot trieSlot[K, V]) (*trieNode[K, V], bool) {
 	if n == nil {
-		n = &trieNode[K, V]{}
+		n = &trieNode[K, V]{edit: edit}
 	}
 	if shift >= lastShift {
 		for i := range n.slots {
 			if n.slots[i].key == slot.key {
-				return n.replace(i, slot), false
+				return n.replace(edit, i, slot), false
 			}
 		}
-		return &trieNode[K, V]{slots: append(n.slots[:len(n.slots):len(n.slots)], slot)}, true
+		return &trieNode[K, V]{slots: append(n.slots[:len(n.slots):len(n.slots)], slot), edit: edit}, true
 	}
 	bit, position := n.slotAt(hash, shift)
 	if n.bitmap&bit == 0 {
@@ -97,26 +104,30 @@ func (t *trie[K, V]) insert(n *trieNode[K, V], shift uint, hash uint64, slot tri
 		copy(slots, n.slots[:position])
 		slots[position] = slot
 		copy(slots[position+1:], n.slots[position:])
-		return &trieNode[K, V]{bitmap: n.bitmap | bit, slots: slots}, true
+		return &trieNode[K, V]{bitmap: n.bitmap | bit, slots: slots, edit: edit}, true
 	}
 	old := n.slots[position]
 	switch {
 	case old.child != nil:
-		child, added := t.insert(old.child, shift+trieBits, hash, slot)
-		return n.replace(position, trieSlot[K, V]{child: child}), added
+		child, added := t.insert(edit, old.child, shift+trieBits, hash, slot)
+		return n.replace(edit, position, trieSlot[K, V]{child: child}), added
 	case old.key == slot.key:
-		return n.replace(position, slot), false
+		return n.replace(edit, position, slot), false
 	}
-	child, _ := t.insert(nil, shift+trieBits, t.hash(old.key), old)
-	child, _ = t.insert(child, shift+trieBits, hash, slot)
-	return n.replace(position, trieSlot[K, V]{child: child}), true
+	child, _ := t.insert(edit, nil, shift+trieBits, t.hash(old.key), old)
+	child, _ = t.insert(edit, child, shift+trieBits, hash, slot)
+	return n.replace(edit, position, trieSlot[K, V]{child: child}), true
 }
 
-// replace is a copy of n with another slot at position.
-func (n *trieNode[K, V]) replace(position int, slot trieSlot[K, V]) *trieNode[K, V] {
+// replace is n with another slot at position: a copy, unless the edit made n.
+func (n *trieNode[K, V]) replace(edit *trieEdit, position int, slot trieSlot[K, V]) *trieNode[K, V] {
+	if edit != nil && n.edit == edit {
+		n.slots[position] = slot
+		return n
+	}
 	slots := append([]trieSlot[K, V](nil), n.slots...)
 	slots[position] = slot
-	return &trieNode[K, V]{bitmap: n.bitmap, slots: slots}
+	return &trieNode[K, V]{bitmap: n.bitmap, slots: slots, edit: edit}
 }
 
 // without is the map that lacks key.
@@ -147,7 +158,7 @@ func (t *trie[K, V]) remove(n *trieNode[K, V], shift uint, hash uint64, key K) *
 	if child = t.remove(child, shift+trieBits, hash, key); child == nil {
 		return n.cut(bit, position)
 	}
-	return n.replace(position, trieSlot[K, V]{child: child})
+	return n.replace(nil, position, trieSlot[K, V]{child: child})
 }
 
 // cut is a copy of n without the slot at position, nil if that was the last.

@@ -7,7 +7,8 @@ import (
 )
 
 // TestTrieAgainstMap runs random changes on a trie and on a plain map. Hashes
-// are cut to few bits so that long shared paths and full collisions occur.
+// are cut to few bits so that long shared paths and full collisions occur. Some
+// changes are edits of many steps.
 func TestTrieAgainstMap(t *testing.T) {
 	for _, mask := range []uint64{0, 3, 0xffff, 0xf00000000000000f, ^uint64(0)} {
 		random := rand.New(rand.NewPCG(1, mask))
@@ -18,17 +19,21 @@ func TestTrieAgainstMap(t *testing.T) {
 			model map[int]int
 		}
 		var versions []version
+		var edit *trieEdit
 		for step := range 3000 {
 			key := random.IntN(200)
 			if random.IntN(3) == 0 {
 				current = current.without(key)
 				delete(model, key)
 			} else {
-				current = current.with(key, step)
+				current = current.with(edit, key, step)
 				model[key] = step
 			}
-			if step%500 == 0 {
+			if step%50 == 0 { // what an edit leaves does not change any more
 				versions = append(versions, version{current, maps.Clone(model)})
+				if edit = nil; random.IntN(3) > 0 {
+					edit = &trieEdit{}
+				}
 			}
 		}
 		for _, v := range append(versions, version{current, model}) {
@@ -51,7 +56,7 @@ func TestTrieAgainstMap(t *testing.T) {
 func TestTrieEachStops(t *testing.T) {
 	m := trie[int, int]{hash: func(key int) uint64 { return uint64(key) }}
 	for key := range 100 {
-		m = m.with(key, key)
+		m = m.with(nil, key, key)
 	}
 	calls := 0
 	m.each(func(int, int) bool { calls++; return calls < 10 })
