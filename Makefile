@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat crash bench bench-scale compare compare-cluster pgo run help
+.PHONY: build links test race invariants lint fuzz-smoke compat chaos crash bench bench-scale compare compare-cluster pgo run help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -38,6 +38,9 @@ fuzz-smoke: ## Run every fuzz target for FUZZTIME (10s)
 
 compat: build ## Drive the built binary with real Kafka clients, installing them
 	@scripts/compat.sh $(ARGS)
+
+chaos: build ## Break a cluster of three under load, in every way known, and check every promise
+	@scripts/chaos.sh $(ARGS)
 
 crash: build ## Kill the broker under load, again and again, and look for lost records
 	@scripts/crash.sh $(ARGS)
