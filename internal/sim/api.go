@@ -44,12 +44,10 @@ func (b *broker) serve(body any, reply func(body any, bytes int)) {
 }
 
 func (b *broker) metadata() metadataResponse {
-	m := metadataResponse{leaders: map[topicPartition]int32{}}
+	m := metadataResponse{leaders: map[topicPartition]leadership{}}
 	for _, topic := range b.image().SortedTopics() {
 		for i, p := range topic.Partitions {
-			if p.Leader >= 0 {
-				m.leaders[topicPartition{topic.Name, int32(i)}] = p.Leader
-			}
+			m.leaders[topicPartition{topic.Name, int32(i)}] = leadership{p.Leader, p.LeaderEpoch}
 		}
 	}
 	return m
@@ -109,6 +107,14 @@ func (b *broker) fetch(r fetchRequest, reply func(body any, bytes int)) {
 		return
 	case !rep.part.Role().Leads:
 		reply(fetchResponse{code: codeNotLeaderOrFollower}, 20)
+		return
+	}
+	switch role := rep.part.Role(); {
+	case r.epoch < role.LeaderEpoch:
+		reply(fetchResponse{code: codeFencedLeaderEpoch}, 20)
+		return
+	case r.epoch > role.LeaderEpoch:
+		reply(fetchResponse{code: codeUnknownLeaderEpoch}, 20)
 		return
 	}
 	hw := rep.log.HighWatermark()

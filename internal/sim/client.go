@@ -14,12 +14,13 @@ type client struct {
 	proc    *process
 	rng     *rand.Rand
 	brokers []*rpc // by index of node
-	leaders map[topicPartition]int32
-	asking  bool // a metadata request is under way
+	leaders map[topicPartition]leadership
+	stale   map[topicPartition]bool // leaders that did not answer as such
+	asking  bool                    // a metadata request is under way
 }
 
 func (w *world) newClient(name string) *client {
-	c := &client{world: w, name: name, host: w.net.addHost(name), rng: w.rng.client, leaders: map[topicPartition]int32{}}
+	c := &client{world: w, name: name, host: w.net.addHost(name), rng: w.rng.client, leaders: map[topicPartition]leadership{}, stale: map[topicPartition]bool{}}
 	c.proc = newProcess(&w.sched, &clock{world: &w.sched})
 	for _, n := range w.nodes {
 		c.brokers = append(c.brokers, newRPC(w.net, c.proc, c.host, n.host, serviceClient))
@@ -29,12 +30,12 @@ func (w *world) newClient(name string) *client {
 
 // leader is the connection to a partition's leader, nil while unknown.
 func (c *client) leader(at topicPartition) *rpc {
-	id, ok := c.leaders[at]
-	if !ok || id < 0 || int(id) > len(c.brokers) {
+	l, ok := c.leaders[at]
+	if !ok || l.id < 0 || c.stale[at] {
 		c.refresh()
 		return nil
 	}
-	return c.brokers[id-firstNode]
+	return c.brokers[l.id-firstNode]
 }
 
 // refresh asks some broker who leads what.
@@ -46,14 +47,25 @@ func (c *client) refresh() {
 	c.brokers[c.rng.IntN(len(c.brokers))].call(metadataRequest{}, 50, func(body any) {
 		c.asking = false
 		if m, ok := body.(metadataResponse); ok {
-			c.leaders = m.leaders
+			c.learn(m)
 		}
 	})
 }
 
-// forget drops what is known of one partition after an error.
+// learn takes over what a broker says of the leaders. One that knows less than
+// this client is not believed (KIP-320).
+func (c *client) learn(m metadataResponse) {
+	for at, l := range m.leaders {
+		if known, ok := c.leaders[at]; !ok || l.epoch >= known.epoch {
+			c.leaders[at] = l
+			delete(c.stale, at)
+		}
+	}
+}
+
+// forget drops what is known of one partition's leader after an error.
 func (c *client) forget(at topicPartition) {
-	delete(c.leaders, at)
+	c.stale[at] = true
 	c.refresh()
 }
 

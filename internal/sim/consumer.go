@@ -37,7 +37,7 @@ func (c *consumer) poll(partition int32) {
 		again()
 		return
 	}
-	leader.call(fetchRequest{at: at, offset: c.at[partition], maxBytes: 1 + int32(c.rng.IntN(8192))}, 60, func(body any) {
+	leader.call(fetchRequest{at: at, epoch: c.leaders[at].epoch, offset: c.at[partition], maxBytes: 1 + int32(c.rng.IntN(8192))}, 60, func(body any) {
 		if r, ok := body.(fetchResponse); ok {
 			c.fetched(at, r)
 		} else {

@@ -239,6 +239,9 @@ func (w *world) partition(kind fault, n *node) {
 		w.net.block(c[0], c[1], true)
 	}
 	w.sched.after(d, func() {
+		if w.phase == "healed" {
+			return
+		}
 		for _, c := range cut {
 			w.net.block(c[0], c[1], false)
 		}
@@ -284,12 +287,23 @@ func (w *world) mayLosePower(n *node) bool {
 	if w.plan.minInsync < 2 {
 		return false
 	}
+	img := w.newestImage()
 	for _, o := range w.nodes {
-		if o.proc == nil || o.proc.paused {
+		switch {
+		case o.proc == nil || o.proc.paused:
 			return false
+		case o.lossy && img.BrokerEpoch(o.id) != o.broker.epoch:
+			return false // the others do not know yet that it lost something
 		}
 	}
-	return w.allInSync()
+	if !w.allInSync() {
+		return false
+	}
+	for _, o := range w.nodes {
+		o.lossy = false // registered anew and caught up since
+	}
+	n.lossy = true
+	return true
 }
 
 // heal ends every trouble and starts what is down.

@@ -149,7 +149,8 @@ func (n *network) dial(p *process, from, to *host, service string, done func(*si
 		c.sides = [2]*side{near, far}
 		accept(far) // sets far.proc
 		n.sched.after(n.latency(0), func() {
-			if !near.open {
+			if !near.open { // ended again already
+				p.run(func() { done(nil) })
 				return
 			}
 			if !p.alive {
@@ -191,11 +192,34 @@ func (c *conn) sever() {
 }
 
 // vanish is the loss of power on this side's host: nobody tells the peer, who
-// learns of it when its own messages find a host that knows nothing of them.
+// learns of it when its own messages, or the kernel's keepalive, find a host
+// that knows nothing of them.
 func (s *side) vanish() {
 	s.open = false
 	s.pipe.queue = nil
 	s.peer.pipe.dead()
+	s.peer.keepAlive(0)
+}
+
+// Keepalive probes of an idle connection, and how many go unanswered before it
+// is given up.
+const (
+	keepAliveInterval = 2 * second
+	keepAliveProbes   = 5
+)
+
+// keepAlive finds out that the other host knows nothing of the connection.
+func (s *side) keepAlive(unanswered int) {
+	n := s.conn.net
+	n.sched.after(keepAliveInterval, func() {
+		switch {
+		case !s.open:
+		case unanswered == keepAliveProbes || n.reachable(s.host, s.peer.host) && n.reachable(s.peer.host, s.host):
+			s.hangUp()
+		default:
+			s.keepAlive(unanswered + 1)
+		}
+	})
 }
 
 // hangUp tells the side's process that the connection has ended.

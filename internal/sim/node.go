@@ -29,6 +29,7 @@ type node struct {
 	mark  struct{ epoch, boot int64 }
 	boots int64
 
+	lossy      bool // may have lost what it did not sync, and not caught up since
 	writeDelay Time // of a slow disk
 	crashes    int
 }

@@ -183,11 +183,14 @@ func (w *world) describe() string {
 		case n.broker == nil:
 			add("%s does not run", n)
 		case n.broker.epoch < 0:
-			add("%s is not registered", n)
+			add("%s is not registered, has metadata up to %d, in epoch %d led by b%d", n, n.broker.image().Index,
+				n.broker.quorum.core.Leader().Epoch, n.broker.quorum.core.Leader().ID)
 		}
 	}
 	if w.controller() == nil {
 		add("there is no active controller")
+	} else {
+		add("the controller b%d has metadata up to %d", w.controller().node.id, w.controller().image().Index)
 	}
 	img := w.newestImage()
 	if img == nil {

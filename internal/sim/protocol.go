@@ -34,6 +34,7 @@ const (
 	codeKafkaStorageError       int16 = 56
 	codeUnknownProducerID       int16 = 59
 	codeFencedLeaderEpoch       int16 = 74
+	codeUnknownLeaderEpoch      int16 = 75
 	codeStaleBrokerEpoch        int16 = 77
 	// codeConnectionLost is not Kafka's: there will be no answer.
 	codeConnectionLost int16 = -1000
@@ -65,6 +66,7 @@ type produceResponse struct {
 
 type fetchRequest struct {
 	at       topicPartition
+	epoch    int32 // leader epoch that the client knows of (KIP-320)
 	offset   int64
 	maxBytes int32
 }
@@ -79,5 +81,8 @@ type fetchResponse struct {
 type metadataRequest struct{}
 
 type metadataResponse struct {
-	leaders map[topicPartition]int32
+	leaders map[topicPartition]leadership
 }
+
+// leadership is who leads a partition, -1 nobody, in which leader epoch.
+type leadership struct{ id, epoch int32 }

@@ -273,7 +273,13 @@ func (q *quorumMember) send(m quorum.Message) bool {
 	for _, e := range m.Raft.GetEntries() {
 		size += len(e.GetData())
 	}
-	q.links[to].side.send(quorumMessage{m}, size)
+	s := q.links[to].side
+	s.send(quorumMessage{m}, size)
+	if m.Snapshot != nil {
+		q.b.proc.after(5*millisecond, func() {
+			q.with(func(c *quorum.Core, nowMs int64) { c.SnapshotSent(nowMs, m.To(), s.open) })
+		})
+	}
 	return true
 }
 

@@ -281,17 +281,20 @@ func (r *replica) propose(epoch int32, p *isr.Proposal) {
 	if p == nil {
 		return
 	}
-	r.tracef("asks for ISR %v at epoch %d, partition epoch %d", p.ISR, p.LeaderEpoch, p.PartitionEpoch)
 	req := alterPartition{leader: r.b.node.id, epoch: r.b.epoch, alteration: metadata.PartitionAlteration{
 		TopicID: r.topicID, Partition: r.at.partition, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Recovering: p.Recovering,
 	}}
 	for _, id := range p.ISR {
 		req.alteration.NewISR = append(req.alteration.NewISR, metadata.ISRMember{Broker: id, Epoch: r.memberEpoch(id)})
 	}
+	r.tracef("asks for ISR %v at epoch %d, partition epoch %d", req.alteration.NewISR, p.LeaderEpoch, p.PartitionEpoch)
 	r.b.ask(req, func(body any) {
 		result := isr.ProposalResult{Proposal: p, Code: codeRequestTimedOut}
 		if a, ok := body.(alterPartitionAnswer); ok {
 			result.Code, result.LeaderEpoch, result.PartitionEpoch, result.ISR = a.code, a.leaderEpoch, a.partitionEpoch, a.isr
+		}
+		if result.Code != codeNone {
+			r.tracef("ISR %v was not agreed to (error %d)", p.ISR, result.Code)
 		}
 		r.answered(epoch, result)
 	})
@@ -356,4 +359,36 @@ func (r *replica) bytesBelow(end int64) ([]byte, error) {
 		at = next
 	}
 	return all, nil
+}
+
+// firstGap is the first offset of the log that has no record, its end if none
+// is missing.
+func (r *replica) firstGap() (int64, error) {
+	at := r.log.LogStartOffset()
+	for end := r.log.LogEndOffset(); at < end; {
+		var res storage.ReadResult
+		if err := r.log.Read(at, 1<<20, end, true, &res); err != nil {
+			return at, err
+		}
+		data, err := readRegion(&res)
+		if err != nil {
+			return at, err
+		}
+		from := at
+		for len(data) > 0 {
+			size, err := record.Peek(data)
+			if err != nil {
+				return at, err
+			}
+			b := record.Batch(data[:size])
+			if b.BaseOffset() > at {
+				return at, nil
+			}
+			at, data = max(at, b.NextOffset()), data[size:]
+		}
+		if at == from {
+			return at, nil
+		}
+	}
+	return at, nil
 }
