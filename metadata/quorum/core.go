@@ -492,6 +492,9 @@ func (c *Core) respond(responses []*raftpb.Message) {
 }
 
 func (c *Core) send(m *raftpb.Message) {
+	if c.replaced(nodeID(m.GetTo())) {
+		return
+	}
 	message := Message{Raft: m}
 	if m.GetType() == raftpb.MsgSnap {
 		if message.Snapshot = c.offered; c.offered.Index != m.GetSnapshot().GetMetadata().GetIndex() {

@@ -114,12 +114,19 @@ func (c *Core) reconcile() {
 		case !isLearner(c.conf, id):
 			c.proposeConf(raftpb.ConfChangeType_ConfChangeAddLearnerNode, p.info)
 			return
-		case known != nil && known.Dir != p.info.Dir:
-			// It came back with an empty directory: start over with it.
+		case known != nil && otherDir(known.Dir, p.info.Dir): // start over with it
 			c.proposeConf(raftpb.ConfChangeType_ConfChangeRemoveNode, p.info)
 			return
 		}
 	}
+}
+
+// replaced reports whether a node is connected that came back with an empty
+// directory. Until it is a member anew it must hear nothing: what its
+// predecessor acknowledged is not there.
+func (c *Core) replaced(node int32) bool {
+	p, known := c.peers[node], findVoter(c.members, node)
+	return p != nil && p.connected && known != nil && otherDir(known.Dir, p.info.Dir)
 }
 
 // memberNews lists what the log does not yet say of this member and of those

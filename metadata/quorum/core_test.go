@@ -28,6 +28,7 @@ type world struct {
 	leaders map[int32]int32 // by epoch
 	acked   []string        // keys of changes that were answered
 	changes int
+	lives   map[int32]int // how often a node's directory was replaced
 }
 
 type testNode struct {
@@ -40,23 +41,19 @@ type testNode struct {
 
 func newWorld(t *testing.T, seed uint64, voters int) *world {
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 1)), nodes: map[int32]*testNode{}, wires: map[[2]int32][]Message{},
-		history: map[int64]string{}, leaders: map[int32]int32{}}
+		history: map[int64]string{}, leaders: map[int32]int32{}, lives: map[int32]int{}}
 	var first []Voter
 	for id := range int32(voters) {
 		first = append(first, Voter{ID: id, Host: "h", Port: id})
 	}
-	img, err := metadata.Apply(metadata.NewImage(), &metadata.ClusterRecord{ClusterID: "c"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for id := range int32(voters) {
-		w.add(id, founded(img, w.self(id), first))
+		w.add(id, Founded("c", w.self(id), first))
 	}
 	return w
 }
 
 func (w *world) self(id int32) Voter {
-	return Voter{ID: id, Dir: metadata.UUID{15: byte(id + 1)}, Host: "h", Port: id}
+	return Voter{ID: id, Dir: metadata.UUID{14: byte(w.lives[id]), 15: byte(id + 1)}, Host: "h", Port: id}
 }
 
 func (w *world) add(id int32, state State) *testNode {
@@ -297,7 +294,11 @@ func (w *world) step(faults bool) {
 			w.crash(id)
 		}
 	case chance < 996:
-		if w.nodes[id].core == nil {
+		if n := w.nodes[id]; n.core == nil {
+			if id >= firstObserver && w.rand.IntN(3) == 0 {
+				w.lives[id]++
+				n.disk, n.cfg.Self = State{First: 1}, w.self(id)
+			}
 			w.boot(id)
 		}
 	default:
@@ -422,7 +423,7 @@ func TestCoreMembersUnderFaults(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, uint64(1000+seed), 1+2*(seed%2))
 			for step := range 2500 {
-				if step%300 == 299 && len(w.ids) < 6 {
+				if step%300 == 299 && len(w.ids) < 7 {
 					w.add(int32(len(w.ids)), State{First: 1})
 				}
 				w.step(step > 200)
@@ -438,6 +439,10 @@ func TestCoreMembersUnderFaults(t *testing.T) {
 	}
 }
 
+// firstObserver is the first of the nodes that never vote, and may lose their
+// disks.
+const firstObserver = 5
+
 // changeVoters now and then asks a leader to add or remove a voter.
 func (w *world) changeVoters() {
 	id := w.ids[w.rand.IntN(len(w.ids))]
@@ -445,7 +450,7 @@ func (w *world) changeVoters() {
 	if n.core == nil || n.core.Head() == nil || w.rand.IntN(40) > 0 {
 		return
 	}
-	target := w.ids[w.rand.IntN(len(w.ids))]
+	target := w.ids[w.rand.IntN(min(len(w.ids), firstObserver))]
 	if n.core.change != nil {
 		n.core.Cancel(n.core.change.id)
 		w.dropNews(id)

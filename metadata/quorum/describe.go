@@ -27,6 +27,8 @@ type Replica struct {
 	// LastCaughtUpMs when it last had everything committed, in milliseconds
 	// since 1970.
 	LastFetchMs, LastCaughtUpMs int64
+	// Connected tells whether the member has a connection to this node.
+	Connected bool
 }
 
 // Describe shows the group. Its times count from the Core's beginning.
@@ -37,7 +39,10 @@ func (c *Core) Describe() Quorum {
 		c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) { match[id] = pr.Match })
 	}
 	for _, m := range c.members {
-		r := Replica{Voter: m, LogEndOffset: -1, LastFetchMs: -1, LastCaughtUpMs: -1}
+		r := Replica{Voter: m, LogEndOffset: -1, LastFetchMs: -1, LastCaughtUpMs: -1, Connected: m.ID == c.cfg.Self.ID}
+		if p := c.peers[m.ID]; p != nil && p.connected {
+			r.Connected = true
+		}
 		if c.leading {
 			r.LogEndOffset = int64(match[raftID(m.ID)]) + 1
 			if p := c.peers[m.ID]; m.ID == c.cfg.Self.ID {

@@ -467,26 +467,7 @@ func (d *disk) readFormat1(tx *bolt.Tx, opts *Options) (State, error) {
 	if img, err = metadata.Apply(img, records...); err != nil {
 		return State{}, damaged(d.path, err)
 	}
-	return founded(img, opts.self(), []Voter{opts.self()}), nil
-}
-
-// founded is the State with which a group begins.
-func founded(img *metadata.Image, self Voter, voters []Voter) State {
-	conf := &raftpb.ConfState{}
-	members := sortVoters(append([]Voter(nil), voters...))
-	names := make([]string, 0, len(members))
-	for i, v := range members {
-		conf.Voters = append(conf.Voters, raftID(v.ID))
-		names = append(names, fmt.Sprint(v.ID))
-		if v.ID == self.ID && v.Dir == metadata.ZeroUUID {
-			members[i].Dir = self.Dir
-		}
-	}
-	return State{
-		Hard:     HardState{Term: 1, Commit: 1},
-		Snapshot: &Snapshot{Index: 1, Term: 1, Conf: conf, Members: members, Founding: strings.Join(names, ","), Image: img},
-		First:    2, FirstTerm: 1,
-	}
+	return foundedWith(img, opts.self(), []Voter{opts.self()}), nil
 }
 
 // createDir makes the directory and its parents, and syncs the names.

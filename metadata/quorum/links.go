@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"freshet/metadata"
 )
 
 const (
@@ -25,7 +23,9 @@ const (
 	patience = time.Second
 	// helloTimeout bounds dialing and the exchange of hellos, each.
 	helloTimeout = 2 * time.Second
-	// repeatRefusal is how long the same refusal is not logged again.
+	// quietTries fail without a warning: at a start not all nodes are up.
+	quietTries = 10
+	// repeatRefusal is how long the same trouble is not logged again.
 	repeatRefusal = time.Minute
 )
 
@@ -53,6 +53,7 @@ type links struct {
 	workers sync.WaitGroup
 }
 
+// refusal is a trouble that was logged.
 type refusal struct {
 	message string
 	at      time.Time
@@ -175,11 +176,6 @@ func (l *links) judge(r roster, h *hello, addr string) (int16, string) {
 	return helloOK, ""
 }
 
-// otherDir reports whether two known directory ids differ.
-func otherDir(a, b metadata.UUID) bool {
-	return a != metadata.ZeroUUID && b != metadata.ZeroUUID && a != b
-}
-
 // logRefusal says once what is wrong between this node and another.
 func (l *links) logRefusal(name, message string) {
 	l.mu.Lock()
@@ -192,6 +188,20 @@ func (l *links) logRefusal(name, message string) {
 	l.mu.Unlock()
 	if again {
 		l.n.log.Error("metadata quorum: connection refused", "reason", message)
+	}
+}
+
+// logUnreachable says once in a while that a node cannot be reached.
+func (l *links) logUnreachable(t target, addr string, err error) {
+	l.mu.Lock()
+	last, now := l.mu.refused[t.key()], time.Now()
+	again := now.Sub(last.at) > repeatRefusal
+	if again {
+		l.mu.refused[t.key()] = refusal{"", now}
+	}
+	l.mu.Unlock()
+	if again {
+		l.n.log.Warn("metadata quorum: a controller cannot be reached; trying on", "address", addr, "error", err)
 	}
 }
 
@@ -427,6 +437,9 @@ func (l *links) try(t target, a *attempt, ended chan<- string) {
 		a.tries, backoff = 0, minBackoff
 	} else {
 		l.n.log.Debug("metadata quorum: cannot connect", "address", addr, "error", err)
+		if a.tries > quietTries && l.dialing.Err() == nil {
+			l.logUnreachable(t, addr, err)
+		}
 	}
 	a.next = began.Add(backoff/2 + rand.N(backoff/2+1))
 	ended <- t.key()

@@ -89,7 +89,7 @@ func TestObserversJoin(t *testing.T) {
 	// One that lost its directory starts over; one that is gone can be removed.
 	observers[0].stop()
 	img = mustSet(t, leader.Node, "d", "4")
-	opts.Dir, opts.DirectoryID = t.TempDir(), metadata.RandomUUID()
+	opts = observer(t, opts.NodeID, all) // its one address may be that of the killed member
 	again := start(t, opts)
 	if err := again.WaitIndex(within(t), img.Index); err != nil {
 		t.Fatal(err)

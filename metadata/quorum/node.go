@@ -192,11 +192,7 @@ func (o *Options) firstState() State {
 	if clusterID == "" {
 		clusterID = metadata.RandomUUID().String()
 	}
-	img, err := metadata.Apply(metadata.NewImage(), &metadata.ClusterRecord{ClusterID: clusterID})
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a cluster cannot be founded: %v", err))
-	}
-	return founded(img, self, voters)
+	return Founded(clusterID, self, voters)
 }
 
 // Start takes part in the group. A group of one is ready when Start returns;

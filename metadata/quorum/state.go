@@ -2,7 +2,9 @@ package quorum
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -126,3 +128,37 @@ func raftID(node int32) uint64 { return uint64(node) + 1 }
 
 // nodeID is the inverse of raftID; -1 for raft's nobody.
 func nodeID(raft uint64) int32 { return int32(raft) - 1 }
+
+// otherDir reports whether two known directory ids differ.
+func otherDir(a, b metadata.UUID) bool {
+	return a != metadata.ZeroUUID && b != metadata.ZeroUUID && a != b
+}
+
+// Founded is the State with which each of the first voters of a new group
+// begins. self is what this one knows of itself, voters what all know of all.
+func Founded(clusterID string, self Voter, voters []Voter) State {
+	img, err := metadata.Apply(metadata.NewImage(), &metadata.ClusterRecord{ClusterID: clusterID})
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a cluster cannot be founded: %v", err))
+	}
+	return foundedWith(img, self, voters)
+}
+
+// foundedWith is Founded with an image that is there already.
+func foundedWith(img *metadata.Image, self Voter, voters []Voter) State {
+	conf := &raftpb.ConfState{}
+	members := sortVoters(append([]Voter(nil), voters...))
+	names := make([]string, 0, len(members))
+	for i, v := range members {
+		conf.Voters = append(conf.Voters, raftID(v.ID))
+		names = append(names, fmt.Sprint(v.ID))
+		if v.ID == self.ID && v.Dir == metadata.ZeroUUID {
+			members[i].Dir = self.Dir
+		}
+	}
+	return State{
+		Hard:     HardState{Term: 1, Commit: 1},
+		Snapshot: &Snapshot{Index: 1, Term: 1, Conf: conf, Members: members, Founding: strings.Join(names, ","), Image: img},
+		First:    2, FirstTerm: 1,
+	}
+}
