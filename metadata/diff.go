@@ -1,12 +1,18 @@
 package metadata
 
+import "reflect"
+
 // Changes are what differs between two images that have a common past.
 type Changes struct {
+	// BrokersRemoved were registered before; BrokersChanged are new or say
+	// something else, by id.
+	BrokersRemoved, BrokersChanged []int32
+
 	Removed []*Topic // as they were; also a topic made anew under its old name
 	Changed []*Topic // as they are: new ones, and those with other partitions or configuration
 }
 
-// Diff finds the topics that differ. It skips all that the images share, so it
+// Diff finds the topics and brokers that differ. It skips all that the images share, so it
 // costs in proportion to the changes between them and not to their size.
 func Diff(old, next *Image) Changes {
 	var changes Changes
@@ -19,7 +25,32 @@ func Diff(old, next *Image) Changes {
 			changes.Changed = append(changes.Changed, topic)
 		}
 	})
+	diffBrokers(old.Brokers, next.Brokers, &changes)
 	return changes
+}
+
+// diffBrokers compares two lists in order of ids.
+func diffBrokers(old, next []Broker, changes *Changes) {
+	if len(old) == len(next) && (len(old) == 0 || &old[0] == &next[0]) {
+		return // the images share the list
+	}
+	i := 0
+	for j := range next {
+		for i < len(old) && old[i].ID < next[j].ID {
+			changes.BrokersRemoved = append(changes.BrokersRemoved, old[i].ID)
+			i++
+		}
+		if i < len(old) && old[i].ID == next[j].ID {
+			i++
+			if reflect.DeepEqual(old[i-1], next[j]) {
+				continue
+			}
+		}
+		changes.BrokersChanged = append(changes.BrokersChanged, next[j].ID)
+	}
+	for ; i < len(old); i++ {
+		changes.BrokersRemoved = append(changes.BrokersRemoved, old[i].ID)
+	}
 }
 
 // diffNodes calls gone for keys and values that are only in a, and came for

@@ -55,3 +55,22 @@ func sameIDs(topics []*Topic, want []string) bool {
 	slices.Sort(want)
 	return slices.Equal(got, want)
 }
+
+func TestDiffBrokers(t *testing.T) {
+	old := testImage(t, 1, 2, 4)
+	next := mustApply(t, old, []Record{
+		&BrokerRecord{Broker{ID: 0}}, &RemoveBrokerRecord{ID: 1}, &BrokerRecord{Broker{ID: 2, Fenced: true}},
+		&BrokerRecord{Broker{ID: 4}}, &BrokerRecord{Broker{ID: 7}},
+	})
+	got := Diff(old, next)
+	if fmt.Sprint(got.BrokersChanged, got.BrokersRemoved) != "[0 2 7] [1]" {
+		t.Errorf("changed %v, removed %v", got.BrokersChanged, got.BrokersRemoved)
+	}
+	back := Diff(next, old)
+	if fmt.Sprint(back.BrokersChanged, back.BrokersRemoved) != "[1 2] [0 7]" {
+		t.Errorf("back: changed %v, removed %v", back.BrokersChanged, back.BrokersRemoved)
+	}
+	if same := Diff(old, mustApply(t, old, []Record{&FeatureRecord{"f", 1}})); same.BrokersChanged != nil || same.BrokersRemoved != nil {
+		t.Errorf("same: %+v", same)
+	}
+}

@@ -29,27 +29,3 @@ var supportedFeatures = []Feature{
 
 // SupportedFeatures lists the features this version supports.
 func SupportedFeatures() []Feature { return slices.Clone(supportedFeatures) }
-
-// AssignDirs records in which log directory the broker keeps each of these
-// partitions, where that is not known yet or has changed (KIP-858).
-func (c *Controller) AssignDirs(img *Image, brokerID int32, dirs map[UUID]map[int32]UUID) []Record {
-	var records []Record
-	for _, topic := range img.SortedTopics() {
-		for i, p := range topic.Partitions {
-			dir, wanted := dirs[topic.ID][int32(i)]
-			replica := slices.Index(p.Replicas, brokerID)
-			if !wanted || replica < 0 || p.Dirs != nil && p.Dirs[replica] == dir {
-				continue
-			}
-			state := *p
-			state.Dirs = slices.Clone(p.Dirs)
-			if state.Dirs == nil {
-				state.Dirs = make([]UUID, len(p.Replicas))
-			}
-			state.Dirs[replica] = dir
-			state.PartitionEpoch++
-			records = append(records, &PartitionChangeRecord{TopicID: topic.ID, Partition: int32(i), State: state})
-		}
-	}
-	return records
-}

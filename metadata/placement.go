@@ -51,8 +51,9 @@ type rack struct {
 // brokerRing gives its brokers out one by one, each once a round, beginning one
 // further on with every round.
 type brokerRing struct {
-	ids               []int32
-	given, from, last int
+	ids          []int32
+	from         int // where round 0 begins
+	round, given int // how many were given out in the round
 }
 
 func newStripedPlacer(img *Image, random *rand.Rand) *stripedPlacer {
@@ -100,7 +101,7 @@ func (p *stripedPlacer) next(replicationFactor int) []int32 {
 	replicas := make([]int32, 0, replicationFactor)
 	leaderRack := p.first
 	for {
-		if id, ok := p.racks[leaderRack].live.next(p.round); ok {
+		if id, ok := p.racks[leaderRack].live.next(p.round, len(p.racks)); ok {
 			replicas = append(replicas, id)
 			break
 		}
@@ -112,9 +113,9 @@ func (p *stripedPlacer) next(replicationFactor int) []int32 {
 			continue
 		}
 		r := p.racks[at]
-		id, ok := r.live.next(p.round)
+		id, ok := r.live.next(p.round, len(p.racks))
 		if !ok {
-			id, ok = r.fenced.next(p.round)
+			id, ok = r.fenced.next(p.round, len(p.racks))
 		}
 		if ok {
 			replicas = append(replicas, id)
@@ -128,29 +129,40 @@ func (p *stripedPlacer) next(replicationFactor int) []int32 {
 // shuffle begins anew with racks and brokers in another order.
 func (p *stripedPlacer) shuffle() {
 	p.round = 0
-	if p.random == nil {
-		return
+	if p.random != nil {
+		p.random.Shuffle(len(p.racks), func(i, j int) { p.racks[i], p.racks[j] = p.racks[j], p.racks[i] })
 	}
-	p.random.Shuffle(len(p.racks), func(i, j int) { p.racks[i], p.racks[j] = p.racks[j], p.racks[i] })
 	for _, r := range p.racks {
 		for _, ring := range []*brokerRing{&r.live, &r.fenced} {
+			ring.given = 0
+			if p.random == nil {
+				continue
+			}
 			p.random.Shuffle(len(ring.ids), func(i, j int) { ring.ids[i], ring.ids[j] = ring.ids[j], ring.ids[i] })
 		}
 	}
 }
 
-// next is the next broker of the round, false when all were given out.
-func (r *brokerRing) next(round int) (id int32, ok bool) {
-	if len(r.ids) == 0 {
-		return 0, false
-	}
-	if r.last != round {
-		r.last, r.given, r.from = round, 0, (r.from+1)%len(r.ids)
+// next is the next broker of the round, false when all were given out. The same
+// rack begins a partition again after as many rounds as there are racks; when it
+// would come to the same broker with that, it skips one.
+func (r *brokerRing) next(round, racks int) (id int32, ok bool) {
+	if r.round != round {
+		r.round, r.given = round, 0
 	}
 	if r.given == len(r.ids) {
 		return 0, false
 	}
-	id = r.ids[(r.from+r.given)%len(r.ids)]
+	skipped := round / leastCommonMultiple(racks, len(r.ids))
+	id = r.ids[(r.from+round+skipped+r.given)%len(r.ids)]
 	r.given++
 	return id, true
+}
+
+func leastCommonMultiple(a, b int) int {
+	x, y := a, b
+	for y != 0 {
+		x, y = y, x%y
+	}
+	return a / x * b
 }
