@@ -85,6 +85,7 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 				"topic", t.Name, "error", err)
 		}
 	}
+	b.renewStreams(old, next)
 	if live := b.live(next); live != b.wasLive {
 		b.wasLive = live
 		for t := range next.Topics() {

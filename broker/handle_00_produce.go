@@ -62,7 +62,10 @@ func handleProduce(c *conn, h *wire.Header, body []byte, ch *chunk) error {
 	}
 	failed := c.produceTopics(&q, body, s, ch)
 	s.buf = appendInt32(s.buf, 0) // throttle time
-	if q.flexible {
+	switch {
+	case len(c.loop.hints.leaders) > 0: // version 10 or later
+		s.buf = c.loop.appendNodeEndpoints(s.buf, c.listener)
+	case q.flexible:
 		s.buf = append(s.buf, 0)
 	}
 	if q.acks == acksNone {
@@ -155,7 +158,7 @@ func (c *conn) produceTopics(q *produceRequest, body []byte, s *slot, ch *chunk)
 			if t != nil {
 				code = c.producePartition(q, t, index, batch, s, ch)
 			} else {
-				s.appendProduceError(q, index, code, nil)
+				s.appendProduceError(c.loop, q, nil, index, code, nil)
 			}
 			if code != 0 && failed == 0 {
 				failed = code
@@ -176,13 +179,13 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	p := t.partition(index)
 	if p == nil {
 		code := t.absent(index).Code
-		s.appendProduceError(q, index, code, nil)
+		s.appendProduceError(l, q, t, index, code, nil)
 		return code
 	}
 	cfg := t.settings.Load()
 	role := p.Role()
 	if code := l.refuseProduce(q, p, role, batch); code != 0 {
-		s.appendProduceError(q, index, code, nil)
+		s.appendProduceError(l, q, t, index, code, nil)
 		return code
 	}
 	opts := &l.validate
@@ -195,18 +198,18 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	b := record.Batch(batch)
 	if _, err := record.Validate(batch, opts); err != nil {
 		code := produceErrorCode(err)
-		s.appendProduceError(q, index, code, err)
+		s.appendProduceError(l, q, t, index, code, err)
 		return code
 	}
 	if b.IsTransactional() {
-		s.appendProduceError(q, index, kerr.InvalidTxnState.Code, nil)
+		s.appendProduceError(l, q, t, index, kerr.InvalidTxnState.Code, nil)
 		return kerr.InvalidTxnState.Code
 	}
 	if cfg.recompress && b.Codec() != cfg.codec {
 		stored, err := record.Recompress(nil, b, cfg.codec, opts.MaxDecompressedBytes)
 		if err != nil {
 			code := produceErrorCode(err)
-			s.appendProduceError(q, index, code, err)
+			s.appendProduceError(l, q, t, index, code, err)
 			return code
 		}
 		b, batch, ch = stored, stored, nil // the collector's, not the loop's
@@ -216,7 +219,7 @@ func (c *conn) producePartition(q *produceRequest, t *topic, index int32, batch 
 	res := &l.reservation
 	if err := p.log.Reserve(&l.append, res); err != nil {
 		code := produceErrorCode(err)
-		s.appendProduceError(q, index, code, err)
+		s.appendProduceError(l, q, t, index, code, err)
 		return code
 	}
 	l.stats.messagesIn.Add(int64(b.Count()))
@@ -275,7 +278,7 @@ func (s *slot) appendProduceOK(q *produceRequest, index int32, res *storage.Rese
 }
 
 // appendProduceError answers one partition whose batch was refused.
-func (s *slot) appendProduceError(q *produceRequest, index int32, code int16, err error) {
+func (s *slot) appendProduceError(l *loop, q *produceRequest, t *topic, index int32, code int16, err error) {
 	b := appendInt32(s.buf, index)
 	b = appendInt16(b, code)
 	b = appendInt64(b, -1)
@@ -303,7 +306,10 @@ func (s *slot) appendProduceError(q *produceRequest, index int32, code int16, er
 		}
 		b = appendNullableString(b, message, q.flexible)
 	}
-	if q.flexible {
+	switch {
+	case q.version >= 10:
+		b = l.appendCurrentLeader(b, 0, t, index, code)
+	case q.flexible:
 		b = append(b, 0)
 	}
 	s.buf = b

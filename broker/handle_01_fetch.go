@@ -403,9 +403,13 @@ func (l *loop) answerFetch(op *fetchOp) {
 	}
 	s.buf = b
 	bodyBytes := l.appendFetchTopics(op, s)
-	if op.q.flexible {
+	switch {
+	case op.q.version >= 16 && len(l.hints.leaders) > 0:
+		s.buf = l.appendNodeEndpoints(s.buf, op.conn.listener)
+	case op.q.flexible:
 		s.buf = append(s.buf, 0)
 	}
+	l.hints.leaders = l.hints.leaders[:0]
 	n := int64(len(s.buf)-4) + bodyBytes
 	s.buf[0], s.buf[1], s.buf[2], s.buf[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
 	c := op.conn
@@ -544,7 +548,7 @@ func (l *loop) appendFetchPart(op *fetchOp, s *slot, fp *fetchPart) (bodyBytes i
 		bodyBytes = l.attachRegion(s, fp)
 	}
 	if op.q.flexible {
-		s.buf = fp.appendTags(s.buf)
+		s.buf = l.appendFetchTags(s.buf, fp)
 	}
 	return bodyBytes
 }
@@ -575,10 +579,11 @@ func (l *loop) attach(s *slot, region storage.RegionRef) int64 {
 	return n
 }
 
-// appendTags appends a partition's tagged fields: the diverging epoch, if any.
-func (fp *fetchPart) appendTags(b []byte) []byte {
+// appendFetchTags appends a partition's tagged fields: the diverging epoch (0)
+// or the current leader (1), if any.
+func (l *loop) appendFetchTags(b []byte, fp *fetchPart) []byte {
 	if !fp.diverge {
-		return append(b, 0)
+		return l.appendCurrentLeader(b, 1, fp.topic, fp.index, fp.code)
 	}
 	b = append(b, 1, 0, 13)
 	b = appendInt32(b, fp.divEpoch)

@@ -105,6 +105,14 @@ func (b *Broker) listOffset(req *kmsg.ListOffsetsRequest, topicName string, aske
 			end = p.log.LastStableOffset()
 		}
 	}
+	if req.ReplicaID == consumerReplicaID && !p.Available() && asked.Timestamp != earliestTimestamp && asked.Timestamp != earliestLocalTimestamp {
+		// A new leader does not know yet how far its predecessor's consumers have
+		// seen; an offset below that would look as if records were gone (KIP-207).
+		if req.Version >= 5 {
+			return kerr.OffsetNotAvailable
+		}
+		return kerr.LeaderNotAvailable
+	}
 	switch asked.Timestamp {
 	case latestTimestamp:
 		found.Offset, found.LeaderEpoch = end, p.LeaderEpoch()

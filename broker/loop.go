@@ -68,6 +68,7 @@ type loop struct {
 	reservation    storage.Reservation
 	update         sessionUpdate
 	sessionScratch []*sessionPart
+	hints          leaderHints
 
 	timers      timerHeap
 	timerFd     int

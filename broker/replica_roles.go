@@ -106,6 +106,28 @@ func (b *Broker) stream(p *partition, anew bool) {
 	p.streamed.Store(&next)
 }
 
+// renewStreams connects anew to brokers that registered again: a connection to
+// the incarnation before may look alive for minutes when its machine lost power.
+func (b *Broker) renewStreams(old, next *metadata.Image) {
+	for i := range next.Brokers {
+		peer := &next.Brokers[i]
+		if before := old.Broker(peer.ID); before == nil || before.Epoch == peer.Epoch {
+			continue
+		}
+		for _, l := range b.net.loops {
+			s := l.streamTo(peer.ID)
+			l.post(func(any) error {
+				if s.conn != nil && s.link.peerEpoch != peer.Epoch {
+					l.tickClock()
+					l.closeConn(s.conn, errNewIncarnation)
+					l.settle()
+				}
+				return nil
+			}, nil)
+		}
+	}
+}
+
 var loopSeed = maphash.MakeSeed()
 
 // streamLoop is the loop that pushes p to its followers.

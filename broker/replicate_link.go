@@ -185,6 +185,9 @@ func dialedTask(arg any) error {
 // errNoFollowers closes a stream that carries no partition any more.
 var errNoFollowers = errors.New("no partition is replicated over this connection any more")
 
+// errNewIncarnation closes a stream to a broker that has registered again.
+var errNewIncarnation = errors.New("the follower has registered anew")
+
 // track puts a connection where the loop finds it by its descriptor.
 func (l *loop) track(c *conn) {
 	for len(l.conns) <= c.fd {
