@@ -139,8 +139,8 @@ func (c *Core) memberNews() []Voter {
 			return
 		}
 		merged := *known
-		if merged.Dir == metadata.ZeroUUID {
-			merged.Dir = info.Dir
+		if merged.Dir == metadata.ZeroUUID || info.ID == c.cfg.Self.ID && info.Dir != metadata.ZeroUUID {
+			merged.Dir = info.Dir // its own is right: it has the log that it leads by
 		}
 		if info.Host != "" && merged.Dir == info.Dir {
 			merged.Host, merged.Port = info.Host, info.Port

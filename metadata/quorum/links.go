@@ -108,6 +108,13 @@ func (l *links) send(m Message) bool {
 	return s != nil && s.enqueue(m)
 }
 
+// connected reports whether there is a connection to the node.
+func (l *links) connected(node int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.streams[node] != nil
+}
+
 // hello is what this node says of itself. roster is taken before links.mu.
 func (l *links) hello(r roster, to int32) hello {
 	return hello{clusterID: r.clusterID, founding: r.founding, self: l.n.opts.self(), incarnation: l.incarnation, to: to}

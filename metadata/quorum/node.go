@@ -88,6 +88,8 @@ type Node struct {
 		done    map[uint64][]chan error
 		timer   *time.Timer
 		timerMs int64 // what timer is set to
+		// leaderlessMs is since when no leader is known, warnMs when to say so.
+		leaderlessMs, warnMs int64
 	}
 	writes  queue[*Write]
 	publish queue[publication]
@@ -206,6 +208,8 @@ func (n *Node) Start() error {
 	n.mu.started = true
 	alone := soleVoter(n.mu.core.conf, n.mu.core.id)
 	n.mu.timer = time.AfterFunc(time.Hour, n.tick)
+	n.mu.leaderlessMs = n.nowMs()
+	n.mu.warnMs = n.mu.leaderlessMs + leaderlessMs
 	n.workers.Go(n.writeLoop)
 	n.workers.Go(n.publishLoop)
 	n.workers.Go(n.noticeLoop)
@@ -282,7 +286,41 @@ func (n *Node) tick() {
 	n.with(func(c *Core, nowMs int64) {
 		n.mu.timerMs = math.MaxInt64
 		c.Tick(nowMs)
+		if c.Leader().ID < 0 && nowMs >= n.mu.warnMs {
+			n.mu.warnMs = nowMs + leaderlessAgainMs
+			n.warnLeaderlessLocked(nowMs)
+		}
 	})
+}
+
+// Having no leader for long is said after leaderlessMs, and again.
+const (
+	leaderlessMs      = 5_000
+	leaderlessAgainMs = 60_000
+)
+
+// warnLeaderlessLocked says who is missing.
+func (n *Node) warnLeaderlessLocked(nowMs int64) {
+	c := n.mu.core
+	voters, reached := 0, 0
+	var missing []int32
+	for _, m := range c.Members() {
+		switch {
+		case !c.Voting(m.ID):
+			continue
+		case m.ID == n.opts.NodeID || n.links.connected(m.ID):
+			reached++
+		default:
+			missing = append(missing, m.ID)
+		}
+		voters++
+	}
+	if voters == 0 {
+		n.log.Warn("metadata quorum: not joined yet; no controller that leads was reached", "seconds", (nowMs-n.mu.leaderlessMs)/1000)
+		return
+	}
+	n.log.Warn("metadata quorum: no leader, so the cluster's metadata cannot change; start the voters that are missing or repair the network between them",
+		"seconds", (nowMs-n.mu.leaderlessMs)/1000, "voters", voters, "needed", voters/2+1, "reached", reached, "missing", missing)
 }
 
 // dispatchLocked queues the Core's Effects where they are carried out.
@@ -323,6 +361,8 @@ func (n *Node) dispatchNewsLocked(e *Effects) {
 			n.log.Info("metadata quorum: leader", "leader", leader.ID, "epoch", leader.Epoch)
 		} else {
 			n.log.Info("metadata quorum: no leader", "epoch", leader.Epoch)
+			n.mu.leaderlessMs = n.nowMs()
+			n.mu.warnMs = n.mu.leaderlessMs + leaderlessMs
 		}
 		if leader.ID != n.opts.NodeID {
 			n.notices.put(func() { n.tellLeader(leader) })

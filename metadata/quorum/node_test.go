@@ -344,3 +344,63 @@ func TestRefusals(t *testing.T) {
 	other.Voters = []Voter{{ID: 1}, {ID: 1}}
 	f(other, "names node 1 twice")
 }
+
+// TestCloseHandsOver: a leader that stops leaves no gap.
+func TestCloseHandsOver(t *testing.T) {
+	var members []*member
+	for _, opts := range group(t, 3) {
+		members = append(members, start(t, opts))
+	}
+	leader := leaderOf(t, members...)
+	mustSet(t, leader.Node, "a", "1")
+	_, epoch := leader.Leader()
+	var rest []*member
+	for _, m := range members {
+		if m != leader {
+			rest = append(rest, m)
+		}
+	}
+	eventually(t, "all are connected", func() bool {
+		return leader.links.connected(rest[0].opts.NodeID) && leader.links.connected(rest[1].opts.NodeID)
+	})
+	leader.stop()
+	next := leaderOf(t, rest...)
+	if _, now := next.Leader(); now != epoch+1 {
+		t.Errorf("epoch %d after %d: there was an election in vain", now, epoch)
+	}
+	mustSet(t, next.Node, "b", "2")
+}
+
+// TestChangesOfManyCallers: each sees all before it.
+func TestChangesOfManyCallers(t *testing.T) {
+	var members []*member
+	for _, opts := range group(t, 3) {
+		members = append(members, start(t, opts))
+	}
+	leader := leaderOf(t, members...)
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 20 {
+				if _, err := leader.Do(func(img *metadata.Image) ([]metadata.Record, error) {
+					return []metadata.Record{&metadata.ProducerIDsRecord{NextProducerID: img.NextProducerID + 1}}, nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if got := leader.Image().NextProducerID; got != 160 {
+		t.Errorf("160 changes counted to %d", got)
+	}
+	refusal := errors.New("no")
+	if _, err := leader.Do(func(*metadata.Image) ([]metadata.Record, error) { return nil, refusal }); err != refusal {
+		t.Error(err)
+	}
+	for _, m := range members {
+		if err := m.WaitIndex(context.Background(), leader.Image().Index); err != nil || !sameImages(m.Image(), leader.Image()) {
+			t.Errorf("node %d: %v", m.opts.NodeID, err)
+		}
+	}
+}
