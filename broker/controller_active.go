@@ -144,7 +144,7 @@ func (a *activeController) run(ctx context.Context) {
 			nextUnclean = now
 		}
 		last = now
-		a.fenceSilent()
+		timer.Reset(a.fenceSilent())
 		if role.AutoLeaderRebalance && now.After(nextBalance) {
 			nextBalance = now.Add(time.Duration(role.LeaderImbalanceCheckSeconds) * time.Second)
 			if a.balance() {
@@ -171,25 +171,37 @@ func (a *activeController) activate() bool {
 	if err != nil {
 		return false
 	}
+	q := a.broker.quorum.Describe()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	// Members are connected to every controller; who is not was lost before
+	// this one became active, as the one before it most likely was.
 	var down []int32
-	for id := range a.mu.gone {
-		down = append(down, id)
+	for _, member := range append(q.Voters, q.Observers...) {
+		if !member.Connected {
+			down = append(down, member.ID)
+			a.mu.gone[member.ID] = true
+		}
 	}
 	a.mu.liveness.Activate(img, monotonicMs(), down)
 	return true
 }
 
-// fenceSilent fences the brokers whose sessions or grace periods are over.
-func (a *activeController) fenceSilent() {
+// fenceSilent fences the brokers whose sessions or grace periods are over, and
+// says when to look again.
+func (a *activeController) fenceSilent() (next time.Duration) {
 	b := a.broker
 	old := b.meta.Image()
 	a.mu.Lock()
-	dead := a.mu.liveness.Tick(old, monotonicMs())
+	now := monotonicMs()
+	dead := a.mu.liveness.Tick(old, now)
+	next = time.Duration(min(max(a.mu.liveness.NextMs(old, now)-now, 1), livenessTick.Milliseconds())) * time.Millisecond
 	a.mu.Unlock()
-	if len(dead) == 0 || len(old.Brokers) == 1 {
-		return // nobody could take over from the only broker
+	if len(old.Brokers) == 1 {
+		return livenessTick // nobody could take over from the only broker
+	}
+	if len(dead) == 0 {
+		return next
 	}
 	var losses []metadata.Loss
 	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) []metadata.Record {
@@ -198,7 +210,7 @@ func (a *activeController) fenceSilent() {
 		return records
 	})
 	if err != nil {
-		return
+		return livenessTick
 	}
 	reportLosses(losses)
 	for _, id := range dead {
@@ -207,6 +219,7 @@ func (a *activeController) fenceSilent() {
 		}
 	}
 	a.changed(old, img)
+	return livenessTick
 }
 
 // stillDead drops those that were heard of since.

@@ -8,20 +8,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"freshet/broker"
+	"freshet/config"
+	"freshet/metadata"
 	"freshet/storage"
 	"freshet/vfs"
 )
 
+// newStorageCommand is kafka-storage.sh under this binary's own name.
+func newStorageCommand() *cobra.Command {
+	cmd := newKafkaStorageCommand()
+	cmd.Use, cmd.Short = "storage", "Format the directories of a node, look into them, draw a cluster id"
+	cmd.Example = strings.ReplaceAll(cmd.Example, "kafka-storage.sh", "freshet storage")
+	return cmd
+}
+
 // newKafkaStorageCommand is kafka-storage.sh (kafka.tools.StorageTool).
 func newKafkaStorageCommand() *cobra.Command {
 	root := &cobra.Command{
-		Long: "Format log directories for a broker and tell what is in them.",
+		Long: "Format the log directories of a node and tell what is in them.",
 		Example: `  kafka-storage.sh random-uuid
   kafka-storage.sh format --standalone -t $(kafka-storage.sh random-uuid) -c server.properties
   kafka-storage.sh info -c server.properties`,
@@ -90,52 +102,122 @@ func storageDirs(file string) (dirs []string, nodeID int32, err error) {
 	return dirs, int32(n), nil
 }
 
+// storageFormat are the options of kafka-storage.sh format.
+type storageFormat struct {
+	file, clusterID, release, initial string
+	ignore, standalone, none          bool
+	features, scram                   []string
+}
+
 func newStorageFormat() *cobra.Command {
-	var file, clusterID, release, initial, noInitial string
-	var ignore, standalone, none bool
-	var features, scram []string
+	var o storageFormat
 	cmd := &cobra.Command{
 		Use: "format", Short: "Format the log directories of a server.properties", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if id, err := parseTopicID(clusterID); err != nil || id.IsZero() {
-				return failf("Cluster ID string %s does not appear to be a valid UUID: draw one with kafka-storage.sh random-uuid", clusterID)
-			}
-			if len(scram) > 0 {
-				return failf("--add-scram is not possible at formatting; add credentials to the running broker with kafka-configs.sh")
-			}
-			dirs, nodeID, err := storageDirs(file)
-			if err != nil {
-				return failf("%v", err)
-			}
-			return formatDirs(cmd, dirs, clusterID, nodeID, ignore)
-		},
+		Example: `  kafka-storage.sh format --standalone -t $(kafka-storage.sh random-uuid) -c server.properties
+  kafka-storage.sh format --no-initial-controllers -t ID -c broker.properties
+  kafka-storage.sh format -t ID -c controller.properties \
+    --initial-controllers 1@a:9093:JEXY6aqzQY-32P5TStzaFg,2@b:9093:MvDxzVmcRsaTz33bUuRU6A`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
-	f.StringVarP(&file, "config", "c", "", "the server.properties")
-	f.StringVarP(&clusterID, "cluster-id", "t", "", "the cluster's id")
-	f.BoolVarP(&ignore, "ignore-formatted", "g", false, "leave directories that are formatted already")
-	f.StringVarP(&release, "release-version", "r", "", "accepted: formats do not depend on it")
-	f.StringArrayVarP(&features, "feature", "f", nil, "accepted: formats do not depend on it")
-	f.StringArrayVarP(&scram, "add-scram", "S", nil, "refused: use kafka-configs.sh on the running broker")
-	f.BoolVarP(&standalone, "standalone", "s", false, "accepted: a broker alone is its own controller")
-	f.StringVarP(&initial, "initial-controllers", "I", "", "accepted: controllers are found by their addresses")
-	f.BoolVarP(&none, "no-initial-controllers", "N", false, "accepted: controllers are found by their addresses")
-	_, _ = release, noInitial
+	f.StringVarP(&o.file, "config", "c", "", "the server.properties")
+	f.StringVarP(&o.clusterID, "cluster-id", "t", "", "the cluster's id, the same for all its nodes")
+	f.BoolVarP(&o.ignore, "ignore-formatted", "g", false, "leave directories that are formatted already")
+	f.StringVarP(&o.release, "release-version", "r", "", "accepted: formats do not depend on it")
+	f.StringArrayVarP(&o.features, "feature", "f", nil, "accepted: formats do not depend on it")
+	f.StringArrayVarP(&o.scram, "add-scram", "S", nil, "refused: use kafka-configs.sh on the running broker")
+	f.BoolVarP(&o.standalone, "standalone", "s", false, "this controller begins a quorum by itself")
+	f.StringVarP(&o.initial, "initial-controllers", "I", "", "the first controllers, as `id@host:port:directoryId` separated by commas; the same for all nodes")
+	f.BoolVarP(&o.none, "no-initial-controllers", "N", false, "this node joins a quorum that there is already")
+	cmd.MarkFlagsMutuallyExclusive("standalone", "initial-controllers", "no-initial-controllers")
 	_ = cmd.MarkFlagRequired("config")
 	_ = cmd.MarkFlagRequired("cluster-id")
 	return cmd
 }
 
-func formatDirs(cmd *cobra.Command, dirs []string, clusterID string, nodeID int32, ignore bool) error {
+func (o *storageFormat) run(cmd *cobra.Command) error {
+	if id, err := parseTopicID(o.clusterID); err != nil || id.IsZero() {
+		return failf("Cluster ID string %s does not appear to be a valid UUID: draw one with kafka-storage.sh random-uuid", o.clusterID)
+	}
+	if len(o.scram) > 0 {
+		return failf("--add-scram is not possible at formatting; add credentials to the running broker with kafka-configs.sh")
+	}
+	static, err := config.Load(config.Sources{File: o.file, Environ: os.Environ()})
+	if err != nil {
+		return failf("%v", err)
+	}
+	cfg, err := config.NewBroker(static)
+	if err != nil {
+		return failf("%v", err)
+	}
+	dirs := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(cfg.LogDirs), cfg.MetadataLogDir))))
+	voters, write, err := o.controllers(cfg)
+	if err != nil {
+		return err
+	}
+	own := storage.NewUUID()
+	for _, v := range voters {
+		if v.ID == cfg.NodeID {
+			id, err := metadata.ParseUUID(v.DirectoryID)
+			if err != nil {
+				return failf("%v", err)
+			}
+			own = storage.UUID(id)
+		}
+	}
+	return formatDirs(cmd, formatting{cfg: cfg, dirs: dirs, clusterID: o.clusterID, metadataDirID: own, ignore: o.ignore, voters: voters, dynamic: write})
+}
+
+// controllers are the controllers that the quorum begins with, and whether they
+// are to be noted: those of controller.quorum.voters need not be.
+func (o *storageFormat) controllers(cfg *config.BrokerConfig) (voters []config.QuorumVoter, note bool, err error) {
+	switch {
+	case o.initial != "":
+		voters, err := config.ParseInitialControllers(o.initial)
+		if err != nil {
+			return nil, false, failf("%v", err)
+		}
+		return voters, true, nil
+	case o.standalone && !cfg.Role.Controller:
+		return nil, false, failf("You can only use --standalone on a controller.")
+	case o.standalone && len(cfg.Role.Advertised) > 0:
+		listener := cfg.Role.Advertised[0]
+		if listener.Host == "" {
+			listener.Host = "localhost"
+		}
+		return []config.QuorumVoter{{ID: cfg.NodeID, Host: listener.Host, Port: int32(listener.Port), DirectoryID: metadata.RandomUUID().String()}}, true, nil
+	case o.none:
+		return nil, cfg.Role.Controller, nil
+	case cfg.Role.Controller && len(cfg.Role.Voters) == 0 && !o.standalone && len(cfg.Role.BootstrapServers) > 0:
+		return nil, false, failf("Because controller.quorum.voters is not set on this controller, you must specify one of the following: " +
+			"--standalone, --initial-controllers, or --no-initial-controllers.")
+	}
+	return nil, false, nil
+}
+
+// formatting is what to format and how.
+type formatting struct {
+	cfg           *config.BrokerConfig
+	dirs          []string
+	clusterID     string
+	metadataDirID storage.UUID
+	ignore        bool
+	voters        []config.QuorumVoter
+	dynamic       bool // the first controllers are noted
+}
+
+func formatDirs(cmd *cobra.Command, f formatting) error {
 	fsys := vfs.OS{}
 	var fresh []string
-	for _, dir := range dirs {
-		_, ok, err := storage.ReadMetaProperties(fsys, dir)
+	for _, dir := range f.dirs {
+		meta, ok, err := storage.ReadMetaProperties(fsys, dir)
 		switch {
 		case err != nil:
 			return failf("%v", err)
-		case ok && !ignore:
+		case ok && !f.ignore:
 			return failf("Log directory %s is already formatted. Use --ignore-formatted to ignore this directory and format the others.", dir)
+		case ok && meta.ClusterID != f.clusterID:
+			return failf("Log directory %s is of cluster %s, not of %s.", dir, meta.ClusterID, f.clusterID)
 		case !ok:
 			fresh = append(fresh, dir)
 		}
@@ -145,12 +227,34 @@ func formatDirs(cmd *cobra.Command, dirs []string, clusterID string, nodeID int3
 		return err
 	}
 	for _, dir := range fresh {
-		if _, err := storage.FormatLogDir(fsys, dir, clusterID, nodeID); err != nil {
+		meta := storage.MetaProperties{ClusterID: f.clusterID, NodeID: f.cfg.NodeID, DirectoryID: storage.NewUUID()}
+		kind := "data directory"
+		if dir == f.cfg.MetadataLogDir {
+			kind, meta.DirectoryID = f.describeMetadataDir(), f.metadataDirID
+			if f.dynamic {
+				if err := broker.WriteInitialControllers(dir, f.voters); err != nil {
+					return failf("%v", err)
+				}
+			}
+		}
+		if err := storage.FormatLogDirAs(fsys, dir, meta); err != nil {
 			return failf("%v", err)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "Formatting data directory %s with metadata.version %s.\n", dir, metadataVersion)
+		fmt.Fprintf(cmd.OutOrStdout(), "Formatting %s %s with metadata.version %s.\n", kind, dir, metadataVersion)
 	}
 	return nil
+}
+
+// describeMetadataDir is Kafka's word for the directory that holds metadata.
+func (f *formatting) describeMetadataDir() string {
+	voter := slices.ContainsFunc(f.voters, func(v config.QuorumVoter) bool { return v.ID == f.cfg.NodeID })
+	switch {
+	case voter:
+		return "dynamic metadata voter directory"
+	case len(f.voters) > 0:
+		return "dynamic metadata directory"
+	}
+	return "metadata directory"
 }
 
 // metadataVersion is the newest of Kafka's metadata versions that the tools

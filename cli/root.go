@@ -54,10 +54,10 @@ own flags; ` + "`freshet tools`" + ` lists them.`,
 		&cobra.Group{ID: "cluster", Title: "Clusters:"},
 		&cobra.Group{ID: "data", Title: "Topics, records and groups:"},
 		&cobra.Group{ID: "inspect", Title: "Measuring and inspecting:"})
-	addTo(root, "broker", newStartCommand())
+	addTo(root, "broker", newStartCommand(), newStorageCommand())
 	addTo(root, "cluster", newClusterCommand(), newBrokerCommand(), newDoctorCommand())
 	addTo(root, "data", newTopicCommand(), newProduceCommand(), newConsumeCommand(), newGroupCommand(), newConfigCommand())
-	addTo(root, "inspect", newBenchCommand(), newProfileCommand(), newDumpLogCommand(), newVersionCommand(), newToolsCommand())
+	addTo(root, "inspect", newBenchCommand(), newProfileCommand(), newSimCommand(), newDumpLogCommand(), newVersionCommand(), newToolsCommand())
 	for _, tool := range kafkaTools {
 		cmd := newKafkaTool(tool.name)
 		cmd.Hidden = true

@@ -28,6 +28,7 @@ var embeddedDefaults = [][2]string{
 func newStartCommand() *cobra.Command {
 	var overrides []string
 	var logLevel string
+	var cluster localCluster
 	cmd := &cobra.Command{
 		Use:   "start [server.properties]",
 		Short: "Start a broker",
@@ -35,11 +36,18 @@ func newStartCommand() *cobra.Command {
 
 The file is a Kafka server.properties. KAFKA_... environment variables and
 --override go above it, in this order. Without a file the broker listens on
-127.0.0.1:9092 and keeps its data in ./data, which it formats on first use.`,
+127.0.0.1:9092 and keeps its data in ./data, which it formats on first use.
+
+With --cluster N it starts N brokers, each of them also a controller, as
+processes of their own on 127.0.0.1: for development, and to see what a cluster
+does. Clients use the ports from --port on, the controllers those from 1,000
+further on. The data is kept in --data; topics get three replicas, and acks=all
+asks for two. --override is passed to every broker. Ctrl-C stops them all.`,
 		Example: `  freshet start
   freshet start config/server.properties
   freshet start --override listeners=PLAINTEXT://127.0.0.1:9192 --override log.dirs=/var/lib/freshet
-  freshet start --override freshet.io.engine=pwritev`,
+  freshet start --override freshet.io.engine=pwritev
+  freshet start --cluster 3`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			level := slog.LevelInfo
@@ -47,6 +55,13 @@ The file is a Kafka server.properties. KAFKA_... environment variables and
 				return failf("unknown log level %q: use debug, info, warn or error", logLevel)
 			}
 			slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+			if cluster.size != 0 {
+				if len(args) > 0 {
+					return failf("--cluster makes its own configuration; pass settings with --override instead of a file")
+				}
+				cluster.overrides, cluster.logLevel = overrides, logLevel
+				return cluster.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			file := ""
 			if len(args) > 0 {
 				file = args[0]
@@ -60,6 +75,9 @@ The file is a Kafka server.properties. KAFKA_... environment variables and
 	}
 	cmd.Flags().StringArrayVar(&overrides, "override", nil, "set a property above the file and the environment, as `key=value`")
 	cmd.Flags().StringVar(&logLevel, "log-level", "info", "least severe log line shown: debug, info, warn or error")
+	cmd.Flags().IntVar(&cluster.size, "cluster", 0, "start this many brokers on this machine")
+	cmd.Flags().IntVar(&cluster.port, "port", 9092, "with --cluster, the first broker's port")
+	cmd.Flags().StringVar(&cluster.dir, "data", "./data-cluster", "with --cluster, the directory that holds all data")
 	return cmd
 }
 
@@ -100,17 +118,38 @@ func runBroker(out io.Writer, static *config.Static) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Start(); err != nil {
-		b.Stop()
-		return err
-	}
-	fmt.Fprintln(out, strings.Join(b.Banner(), "\n"))
+	started := make(chan error, 1)
+	go func() { started <- b.Start() }()
 	select {
+	case err = <-started:
+		if err != nil {
+			b.Stop()
+			return err
+		}
+		fmt.Fprintln(out, strings.Join(b.Banner(), "\n"))
+		select {
+		case sig := <-stop:
+			slog.Info("stopping", "signal", sig.String())
+		case err = <-b.Fatal():
+			slog.Error("stopping because the broker cannot go on", "error", err)
+			b.Hurry()
+		}
 	case sig := <-stop:
-		slog.Info("stopping", "signal", sig.String())
-	case err = <-b.Fatal():
-		slog.Error("stopping because the broker cannot go on", "error", err)
+		slog.Info("stopping before the start was complete", "signal", sig.String())
+		b.Hurry()
 	}
-	b.Stop()
-	return err
+	ended := make(chan struct{})
+	go func() {
+		b.Stop()
+		close(ended)
+	}()
+	for {
+		select {
+		case <-ended:
+			return err
+		case <-stop:
+			slog.Warn("second signal: stopping without waiting for other nodes")
+			b.Hurry()
+		}
+	}
 }
