@@ -46,15 +46,19 @@ func handleAPIVersions(b *Broker, r *Request) {
 		for _, api := range list {
 			resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: api.Key, MinVersion: api.Min, MaxVersion: api.Max})
 		}
-		addFeatures(resp, b.meta.Image())
+		addFeatures(resp, req.Version, b.meta.Image())
 	}
 	r.Reply(resp)
 }
 
 // addFeatures adds what features this version supports and the cluster has
-// finalized.
-func addFeatures(resp *kmsg.ApiVersionsResponse, img *metadata.Image) {
+// finalized. Clients that ask by a version below 4 may fail on features with a
+// least level of 0 and are not told of them (KAFKA-17492).
+func addFeatures(resp *kmsg.ApiVersionsResponse, version int16, img *metadata.Image) {
 	for _, feature := range metadata.SupportedFeatures() {
+		if feature.Min == 0 && version < 4 {
+			continue
+		}
 		f := kmsg.NewApiVersionsResponseSupportedFeature()
 		f.Name, f.MinVersion, f.MaxVersion = feature.Name, feature.Min, feature.Max
 		resp.SupportedFeatures = append(resp.SupportedFeatures, f)
