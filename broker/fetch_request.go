@@ -13,8 +13,9 @@ type fetchRequest struct {
 	isolation  int8
 	sessionID  int32
 	epoch      int32
-	topicsAt   int // position of the topics array in the body
-	forgotAt   int // position of the forgotten topics array; -1 before v7
+	topicsAt   int    // position of the topics array in the body
+	forgotAt   int    // position of the forgotten topics array; -1 before v7
+	rack       []byte // of the client, in the request; empty: not said
 	partitions int
 	entry      fetchEntry // scratch of the walk
 }
@@ -55,7 +56,7 @@ func parseFetch(body []byte, version int16, q *fetchRequest) bool {
 		q.walkForgotten(&r, nil)
 	}
 	if version >= 11 {
-		r.string(q.flexible) // rack
+		q.rack = r.string(q.flexible)
 	}
 	if q.flexible {
 		q.requestTags(&r)

@@ -53,6 +53,7 @@ type fetchOp struct {
 	lookedUp       bool // a worker has brought them in
 	abandoned      bool // the connection closed while a worker looked
 	queued         bool // in loop.woken
+	rack           []byte
 	posted         postFlag
 	next           *fetchOp
 }
@@ -68,6 +69,8 @@ type fetchPart struct {
 	code    int16
 	lookUp  bool // the place of its offset is to be looked up on a worker
 	diverge bool
+	// readFrom is the replica that the client should read from instead, -1 none.
+	readFrom int32
 	// divEpoch and divOffset tell a diverged reader where to truncate to.
 	divEpoch  int32
 	divOffset int64
@@ -93,7 +96,7 @@ func (l *loop) newFetch(c *conn) *fetchOp {
 // released before.
 func (l *loop) freeFetch(op *fetchOp) {
 	clear(op.parts)
-	*op = fetchOp{loop: l, parts: op.parts[:0], waits: op.waits[:0], next: l.fetches.free}
+	*op = fetchOp{loop: l, parts: op.parts[:0], waits: op.waits[:0], rack: op.rack[:0], next: l.fetches.free}
 	op.timer = timer{heapIdx: -1, fetch: op}
 	l.fetches.free = op
 }
@@ -107,6 +110,8 @@ func handleFetch(c *conn, h *wire.Header, body []byte, _ *chunk) error {
 		return fmt.Errorf("%w: Fetch version %d", errMalformed, h.Version)
 	}
 	l.stats.fetchRequests.Add(1)
+	op.rack = append(op.rack[:0], op.q.rack...)
+	op.q.rack = op.rack // the request's bytes do not outlive this call
 	op.corr = h.CorrelationID
 	op.slot = c.newSlot()
 	op.slot.wait(1)
@@ -273,11 +278,11 @@ func (fp *fetchPart) unknown() bool {
 // settled reports whether waiting would not change what the partition
 // answers: an error, a diverged reader, or a segment read to its end.
 func (fp *fetchPart) settled() bool {
-	return fp.code != 0 || fp.diverge || fp.res.Available == storage.UnknownAvailable
+	return fp.code != 0 || fp.diverge || fp.readFrom >= 0 || fp.res.Available == storage.UnknownAvailable
 }
 
 func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool) {
-	fp.code, fp.diverge = 0, false
+	fp.code, fp.diverge, fp.readFrom = 0, false, -1
 	p, code := l.fetchable(op, fp)
 	if code != 0 {
 		fp.code = code
@@ -292,6 +297,12 @@ func (l *loop) readPart(op *fetchOp, fp *fetchPart, maxBytes int32, minOne bool)
 		}
 		if end < fp.offset || epoch < fp.lastEpoch {
 			fp.diverge, fp.divEpoch, fp.divOffset = true, epoch, end
+			fp.fillOffsets(p)
+			return
+		}
+	}
+	if len(op.q.rack) > 0 && op.q.replicaID == replicaConsumer {
+		if fp.readFrom = l.preferredReplica(p, op.q.rack, fp.offset); fp.readFrom >= 0 {
 			fp.fillOffsets(p)
 			return
 		}
@@ -428,7 +439,7 @@ func (op *fetchOp) dropUnchanged() {
 		fp := op.parts[i]
 		sp := fp.sess
 		hasData := fp.res.Region.Length > 0
-		news := op.full || hasData || fp.code != 0 || fp.diverge ||
+		news := op.full || hasData || fp.code != 0 || fp.diverge || fp.readFrom >= 0 ||
 			sp.highWatermark != fp.res.HighWatermark || sp.logStart != fp.res.LogStartOffset
 		if !news {
 			continue
@@ -535,7 +546,7 @@ func (l *loop) appendFetchPart(op *fetchOp, s *slot, fp *fetchPart) (bodyBytes i
 		b = appendInt32(b, -1)
 	}
 	if op.q.version >= 11 {
-		b = appendInt32(b, -1) // preferred read replica
+		b = appendInt32(b, fp.readFrom)
 	}
 	n := fp.res.Region.Length
 	if op.q.flexible {

@@ -24,7 +24,7 @@ import (
 // and writes. What waits for the disk, truncating and the like, is done on a
 // worker, while the connection's other partitions go on.
 func init() {
-	register(API{Key: keyReplicate, Min: replicatePush, Max: replicateHello, hot: handleReplicate, private: true})
+	register(API{Key: 120, Min: replicatePush, Max: replicateHello, hot: handleReplicate, private: true})
 }
 
 // replica is the leader at the other end of a connection that has said hello.

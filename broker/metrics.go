@@ -21,6 +21,9 @@ var (
 	descPartitions   = desc("kafka_server_replicamanager_partitioncount", "Partitions on this broker.")
 	descLeaders      = desc("kafka_server_replicamanager_leadercount", "Partitions this broker leads.")
 	descUnderRepl    = desc("kafka_server_replicamanager_underreplicatedpartitions", "Partitions with fewer in-sync replicas than assigned.")
+	descUnderMin     = desc("kafka_server_replicamanager_underminisrpartitioncount", "Led partitions with fewer in-sync replicas than min.insync.replicas.")
+	descReplOut      = desc("kafka_server_brokertopicmetrics_replicationbytesout_total", "Bytes of record batches pushed to followers.")
+	descReplIn       = desc("kafka_server_brokertopicmetrics_replicationbytesin_total", "Bytes of record batches taken from leaders.")
 	descController   = desc("kafka_controller_kafkacontroller_activecontrollercount", "1 on the active controller.")
 	descSent         = desc("freshet_sent_record_bytes_total", "Record bytes sent to consumers, by sendfile or by copy.", "method")
 	descSocketRead   = desc("freshet_socket_read_bytes_total", "Bytes read from client sockets.")
@@ -34,7 +37,7 @@ var (
 // Describe names every metric.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descMessagesIn, descBytesIn, descBytesOut, descRequests, descConnections,
-		descOfflineDirs, descPartitions, descLeaders, descUnderRepl, descController, descSent, descSocketRead,
+		descOfflineDirs, descPartitions, descLeaders, descUnderRepl, descUnderMin, descReplOut, descReplIn, descController, descSent, descSocketRead,
 		descWrites, descWritten, descReadAheads, descBlockedSends, descFetchParked} {
 		ch <- d
 	}
@@ -47,6 +50,7 @@ type totals struct {
 	produce, fetch                int64
 	writes, written               int64
 	readAheads, blocked           int64
+	replicated, followed          int64
 }
 
 func (s *server) totals() (t totals) {
@@ -63,6 +67,8 @@ func (s *server) totals() (t totals) {
 		t.written += st.writtenBytes.Load()
 		t.readAheads += st.readAheads.Load()
 		t.blocked += st.blockedSends.Load()
+		t.replicated += st.replicatedBytes.Load()
+		t.followed += st.followedBytes.Load()
 	}
 	return t
 }
@@ -78,7 +84,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	t := b.net.totals()
 	counter(descMessagesIn, t.messagesIn)
-	counter(descBytesIn, t.written)
+	counter(descBytesIn, t.written-t.followed)
+	counter(descReplOut, t.replicated)
+	counter(descReplIn, t.followed)
 	counter(descBytesOut, t.bytesOut)
 	counter(descRequests, t.produce, "Produce")
 	counter(descRequests, t.fetch, "FetchConsumer")
@@ -100,8 +108,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	partitions := int64(b.net.topics.partitions())
 	gauge(descPartitions, partitions)
-	gauge(descLeaders, partitions)
-	gauge(descUnderRepl, 0)
+	leaders, under, belowMin := b.net.topics.led()
+	gauge(descLeaders, leaders)
+	gauge(descUnderRepl, under)
+	gauge(descUnderMin, belowMin)
 	gauge(descOfflineDirs, int64(len(b.offlineDirs())))
-	gauge(descController, 1)
+	active := int64(0)
+	if leader, _ := b.meta.Leader(); leader == b.Config().NodeID {
+		active = 1
+	}
+	gauge(descController, active)
 }

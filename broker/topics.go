@@ -103,6 +103,27 @@ func (tt *topicTable) all() []*topic {
 	return slices.Collect(maps.Values(tt.byID))
 }
 
+// led counts the partitions this broker leads, and of those the ones with too
+// few in-sync replicas.
+func (tt *topicTable) led() (leaders, under, belowMin int64) {
+	for _, t := range tt.all() {
+		for _, p := range t.hosted() {
+			if !p.Role().Leads {
+				continue
+			}
+			leaders++
+			lacking, below := p.UnderReplicated()
+			if lacking {
+				under++
+			}
+			if below {
+				belowMin++
+			}
+		}
+	}
+	return leaders, under, belowMin
+}
+
 func (tt *topicTable) put(t *topic) {
 	tt.mu.Lock()
 	tt.byName[t.name], tt.byID[t.id] = t, t

@@ -18,8 +18,11 @@ type BrokerConfig struct {
 	// values are all three laid over each other, for Topic.
 	values map[string]string
 
-	NodeID                  int32 // node.id, broker.id
-	Rack                    string
+	NodeID int32 // node.id, broker.id
+	Rack   string
+	// RackAwareReads: consumers are sent to followers in their rack
+	// (replica.selector.class names Kafka's RackAwareReplicaSelector).
+	RackAwareReads          bool
 	Listeners               []Listener // for clients; those of the controller are in Role
 	AdvertisedListeners     []Listener
 	ControllerListenerNames []string
@@ -142,6 +145,7 @@ func build(static *Static, broker, deflt map[string]string) (*BrokerConfig, erro
 func (c *BrokerConfig) fill(r *reader) error {
 	c.NodeID = r.int32("node.id")
 	c.Rack = r.text("broker.rack")
+	c.RackAwareReads = r.text("replica.selector.class") == "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 	c.LogDirs = r.list("log.dirs")
 	if len(c.LogDirs) == 0 {
 		c.LogDirs = r.list("log.dir")

@@ -274,3 +274,24 @@ func (p *Partition) Forget(epoch, broker int32) {
 		p.leader.Forget(broker)
 	}
 }
+
+// FollowerLogs calls f for each follower with where its log starts and ends, as
+// it last said; nothing is called where this broker does not lead.
+func (p *Partition) FollowerLogs(f func(broker int32, start, end int64)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader != nil {
+		p.leader.Followers(func(broker int32, end int64, _ bool) { f(broker, 0, end) })
+	}
+}
+
+// UnderReplicated reports whether this broker leads with fewer in-sync replicas
+// than assigned, and whether with fewer than min.insync.replicas.
+func (p *Partition) UnderReplicated() (under, belowMin bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == nil {
+		return false, false
+	}
+	return len(p.leader.ISR()) < len(p.role.Load().Followers)+1, p.leader.UnderMinISR()
+}
