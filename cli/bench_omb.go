@@ -165,7 +165,11 @@ func (f *ombFlags) runOne(cmd *cobra.Command, d omb.Driver, w omb.Workload, name
 		file.Close()
 		return fmt.Errorf("cannot write the result: %w", err)
 	}
-	return file.Close()
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("cannot write the result: %w", err)
+	}
+	drawReport(cmd.ErrOrStderr(), path)
+	return nil
 }
 
 // onceWriter writes each line once: the clients of a run have the same

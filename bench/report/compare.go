@@ -32,7 +32,11 @@ type comparison struct {
 		Latency    map[string]*bench.LatencySummary `json:"latency"`
 		AckLatency map[string]*bench.LatencySummary `json:"ack_latency"`
 	} `json:"rows"`
-	Process []metric `json:"process"`
+	Process   []metric                    `json:"process"`
+	Cluster   int                         `json:"cluster"`
+	Failovers map[string][]bench.Failover `json:"failovers"`
+	Checks    []bench.ScaleCheck          `json:"checks"`
+	Profiles  []string                    `json:"profiles"`
 }
 
 // contender is one of the brokers compared; the first is the one that the
@@ -45,19 +49,38 @@ type contender struct {
 	Ack     struct {
 		Words string `json:"words"`
 	} `json:"ack"`
+	same bool // as another one, but for its name
 }
 
 // label is what a legend calls a broker: a title may go on for long after its
 // first comma, and a page's reader does not know what "this binary" was.
 func (c contender) label() string {
 	title, _, _ := strings.Cut(c.Title, ",")
+	if _, of, ok := strings.Cut(title, " × "); ok {
+		title = of // a cluster's: "3 × …"
+	}
 	switch {
+	case c.same:
+		return c.Name
 	case c.Kind == "freshet" && c.Name == "freshet":
 		return "Freshet"
 	case c.Kind == "freshet" || title == "":
 		return c.Name
 	}
 	return title
+}
+
+// tellApart gives brokers that are the same thing their names.
+func (c *comparison) tellApart() {
+	count := make(map[string]int)
+	for _, b := range c.Brokers {
+		count[b.label()]++
+	}
+	for i, b := range c.Brokers {
+		if count[b.label()] > 1 {
+			c.Brokers[i].same = true
+		}
+	}
 }
 
 // metric is one figure by broker's name.
@@ -72,9 +95,18 @@ func fromComparison(data []byte, files []string) (*Document, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("%s cannot be read: %w", compareFile, err)
 	}
-	d := &Document{Title: "Brokers side by side", Notes: c.Notes}
+	c.tellApart()
+	d := &Document{Title: "Brokers side by side", Notes: c.Notes, Checks: c.Checks, profiles: c.Profiles}
+	for _, broker := range c.Brokers {
+		if all := c.Failovers[broker.Name]; len(all) > 0 {
+			d.Failovers = append(d.Failovers, SystemFailovers{System: broker.label(), All: all})
+		}
+	}
 	if len(c.Brokers) == 2 {
 		d.Title = c.Brokers[0].label() + " and " + c.Brokers[1].label()
+		if c.Cluster > 1 {
+			d.Title += fmt.Sprintf(", clusters of %d", c.Cluster)
+		}
 	}
 	for _, what := range c.Unequal {
 		d.Notes = append(d.Notes, "Not equal: "+what)

@@ -39,7 +39,9 @@ func describe(r *bench.Report, files []string) Run {
 	}
 	fact("Started", "%s", r.Started.UTC().Format("2 January 2006, 15:04:05 UTC"))
 	fact("Took", "%.0f s", r.Seconds)
-	fact("Repetitions", "%d, medians shown", r.Repetitions)
+	if r.Repetitions > 0 {
+		fact("Repetitions", "%d, medians shown", r.Repetitions)
+	}
 	run.Blocks = blocks(r)
 	return run
 }
@@ -143,6 +145,14 @@ func Combine(documents ...*Document) *Document {
 		for _, f := range d.FlameLinks {
 			f.Title = label + " · " + f.Title
 			out.FlameLinks = append(out.FlameLinks, f)
+		}
+		for _, f := range d.Failovers {
+			f.System += " · " + label
+			out.Failovers = append(out.Failovers, f)
+		}
+		for _, c := range d.Checks {
+			c.Title += " · " + label
+			out.Checks = append(out.Checks, c)
 		}
 		for _, p := range d.Process {
 			p.System += " · " + label

@@ -106,8 +106,16 @@ type Series struct {
 	MaxRatio float64     `json:"max_ratio"`
 	// Published is LinkedIn's figure of 2014 in records a second, 0 for none.
 	Published float64 `json:"published"`
+	// Volume is the throughput against the volume written.
+	Volume []bench.VolumePoint `json:"volume"`
 
 	key string // target or broker by which files beside the result name it
+}
+
+// SystemFailovers are the failovers of one system.
+type SystemFailovers struct {
+	System string
+	All    []bench.Failover
 }
 
 // ProcessFigure is a figure of a system's process rather than of a row.
@@ -176,7 +184,11 @@ type Document struct {
 	profiles   []string // directories of profiles, as the result names them
 	// Process holds figures of the systems' processes, all of one name together.
 	Process []ProcessFigure
-	Notes   []string // what could not be read
+	// Checks are figures held against limits.
+	Checks []bench.ScaleCheck
+	// Failovers are what the end of brokers meant, by system.
+	Failovers []SystemFailovers
+	Notes     []string // what could not be read
 }
 
 // rows are the names of the rows in order of appearance.

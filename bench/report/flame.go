@@ -140,11 +140,9 @@ func (d *Document) addProfiles(dir string) {
 
 func (d *Document) addProfile(place, link string, names []string) {
 	row := filepath.Base(place)
-	for _, known := range d.rows() {
-		if strings.HasSuffix(row, "-"+known) {
-			row = known
-			break
-		}
+	// <date>-<time>-<commit>-<workload>
+	if parts := strings.SplitN(row, "-", 4); len(parts) == 4 {
+		row = parts[3]
 	}
 	lead := ""
 	for _, name := range []string{"cpu.svg", "perf.svg"} {

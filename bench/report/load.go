@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,10 +25,22 @@ const (
 	seriesFile = "series.json"
 )
 
-// Load reads what a run left in its directory. Only result.json is needed; what
+// Load reads what a run left in its directory, or the file of one result of the
+// OpenMessaging Benchmark. Of a directory only the result itself is needed; what
 // else is missing is left out, and what cannot be read becomes a note. A result
 // of an older or newer schema is read as far as it goes.
 func Load(dir string) (*Document, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		data, err := os.ReadFile(dir)
+		if err != nil {
+			return nil, err
+		}
+		d, err := fromOMB(data, filepath.Base(dir))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		return d, nil
+	}
 	files := os.DirFS(dir)
 	d, err := loadResult(files)
 	if err != nil {
@@ -48,12 +61,20 @@ func Load(dir string) (*Document, error) {
 	return d, nil
 }
 
-// loadResult reads result.json, or compare.json where that is what there is.
+// otherResults are what other suites keep in place of result.json.
+var otherResults = []struct {
+	file string
+	read func(data []byte, files []string) (*Document, error)
+}{{compareFile, fromComparison}, {linkedInFile, fromLinkedIn}, {scaleFile, fromScale}}
+
+// loadResult reads result.json, or another suite's where that is what there is.
 func loadResult(files fs.FS) (*Document, error) {
 	data, err := fs.ReadFile(files, resultFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		if data, err := fs.ReadFile(files, compareFile); err == nil {
-			return fromComparison(data, rawFiles(files))
+		for _, other := range otherResults {
+			if data, err := fs.ReadFile(files, other.file); err == nil {
+				return other.read(data, rawFiles(files))
+			}
 		}
 	}
 	if err != nil {
@@ -89,7 +110,7 @@ func rawFiles(files fs.FS) []string {
 // brokerName is what the broker under test is called.
 func brokerName(r *bench.Report) string {
 	switch {
-	case len(r.Broker.Command) > 0:
+	case len(r.Broker.Command) > 0 || r.Broker.Make == "Freshet":
 		return "Freshet"
 	case r.Broker.VersionGuess != "":
 		return "broker like Kafka " + r.Broker.VersionGuess

@@ -55,8 +55,10 @@ type view struct {
 // rules are METHOD.md's, in short.
 var rules = []Fact{
 	{"Order", "The runs of broker and floor alternate, and who goes first changes with each repetition and row."},
-	{"Equal memory", "Before every run a file of the run's size is written and deleted on the same file system, and each topic is " +
-		"deleted after its run: on a virtual machine whoever touches fresh memory first pays for all."},
+	{"Equal memory", "Right before every measured part a file of the run's size is written on the same file system, again while that costs more " +
+		"than at best, and its pages are set free as the run's log grows; each topic is deleted after its run. On a virtual machine whoever " +
+		"touches memory that the host took back pays for all."},
+	{"Nothing is left out", "Every repetition counts; intervals and ranges are shown, and rows whose repetitions differ widely are named."},
 	{"A fresh topic each", "with a warm-up on the same connections that is not counted."},
 	{"Nothing is trusted", "Every answer is checked for order, error and offset; every partition is read back with every CRC, and " +
 		"consumers compare count and checksum. Any difference fails the run."},
@@ -115,7 +117,9 @@ func (d *Document) headline() (line []string, acks []Fact) {
 		}
 	}
 	for _, run := range d.Runs {
-		if len(d.Runs) == 1 {
+		if run.Started.IsZero() {
+			add("%s", run.Label)
+		} else if len(d.Runs) == 1 {
 			add("%s", run.Started.UTC().Format("2 January 2006"))
 			if run.Label != "unknown" {
 				add("commit %s", run.Label)
@@ -133,7 +137,9 @@ func (d *Document) headline() (line []string, acks []Fact) {
 			add("Linux %s", strings.Fields(e.Kernel + " ")[0])
 		}
 		add("%s", e.FileSystem)
-		add("medians of %d", d.Runs[0].Repetitions)
+		if n := d.Runs[0].Repetitions; n > 0 {
+			add("medians of %d", n)
+		}
 	}
 	said := make(map[string]bool)
 	name := func(who, what string) {
@@ -179,8 +185,9 @@ func (d *Document) Relocate(prefix string) {
 	}
 }
 
-// WriteFile renders the runs of directories side by side into a page at out,
-// "" for report.html in the first of them, and returns its path. A page that is
+// WriteFile renders the runs of directories, or of OpenMessaging Benchmark
+// results, side by side into a page at out, "" for report.html in the first of
+// them or beside the first file, and returns its path. A page that is
 // there is replaced once the new one is whole.
 func WriteFile(out string, dirs ...string) (string, error) {
 	if len(dirs) == 0 {
@@ -188,12 +195,18 @@ func WriteFile(out string, dirs ...string) (string, error) {
 	}
 	if out == "" {
 		out = filepath.Join(dirs[0], FileName)
+		if info, err := os.Stat(dirs[0]); err == nil && !info.IsDir() {
+			out = strings.TrimSuffix(dirs[0], filepath.Ext(dirs[0])) + ".html"
+		}
 	}
 	var documents []*Document
 	for _, dir := range dirs {
 		d, err := Load(dir)
 		if err != nil {
 			return "", err
+		}
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			dir = filepath.Dir(dir)
 		}
 		d.Relocate(linkTo(filepath.Dir(out), dir))
 		documents = append(documents, d)

@@ -25,6 +25,8 @@ type section struct {
 	ID, Title, Lead string
 	Legend          []legendItem
 	Panels          []panel
+	// Details are words below the panels.
+	Details []Fact
 }
 
 // legendItem names a colour.
@@ -47,7 +49,8 @@ func (d *Document) legend(keep func(*Series) bool) []legendItem {
 // sections are the charts of a page, those without data left out.
 func (d *Document) sections() []section {
 	var out []section
-	for _, s := range []section{d.ratioSection(), d.costSection(), d.rateSection(), d.timeSection(), d.latencySection(), d.memorySection()} {
+	for _, s := range []section{d.checksSection(), d.ratioSection(), d.costSection(), d.rateSection(), d.volumeSection(), d.timeSection(),
+		d.latencySection(), d.failoverSection(), d.memorySection()} {
 		if len(s.Panels) > 0 {
 			out = append(out, s)
 		}
@@ -264,8 +267,10 @@ func (d *Document) costSection() section {
 
 func (d *Document) rateSection() section {
 	out := section{ID: "throughput", Title: "Throughput",
-		Lead: "Records a second, medians with the range of the repetitions. The null server answers without looking: " +
-			"it shows what the generator alone can do, so a broker near it is faster than its clients."}
+		Lead: "Records a second, medians with the range of the repetitions."}
+	if slices.ContainsFunc(d.Series, func(s Series) bool { return s.Role == RoleNull }) {
+		out.Lead += " The null server answers without looking: it shows what the generator alone can do, so a broker near it is faster than its clients."
+	}
 	published, drawnThere := d.publishedPanel()
 	for _, row := range d.rows() {
 		if d.isLatency(row) {
@@ -338,7 +343,7 @@ func (d *Document) publishedPanel() (panel, map[string]bool) {
 // isIdle reports whether a row leaves the broker idle most of the time, by the
 // names of bench's rows.
 func isIdle(row string) bool {
-	return strings.HasPrefix(row, "round-trip") || strings.HasPrefix(row, "end-to-end") || strings.HasPrefix(row, "open-loop")
+	return strings.HasPrefix(strings.TrimPrefix(row, "rf3-"), "round-trip") || strings.HasPrefix(row, "end-to-end") || strings.HasPrefix(row, "open-loop")
 }
 
 // isLatency reports whether a row is there for its latency, so that its rate
@@ -570,7 +575,7 @@ func (d *Document) memorySection() section {
 		chart.bars = append(chart.bars, b)
 	}
 	for _, run := range d.Runs {
-		if run.IdleRSS > 0 && len(d.Runs) == 1 {
+		if run.IdleRSS > 0 && len(d.Runs) == 1 && len(chart.bars) > 0 {
 			b := bar{label: "after the start", class: "s0", value: float64(run.IdleRSS), text: megabytes(float64(run.IdleRSS))}
 			b.tip = tip(tipLine("", "before any client", ""), tipLine("s0", "resident", b.text))
 			chart.bars = append(chart.bars, b)

@@ -26,7 +26,7 @@ func (d *Document) tiles() []tile {
 			out = append(out, t)
 		}
 	}
-	for _, row := range []string{"produce-64k", "produce-16k"} {
+	for _, row := range []string{"produce-64k", "produce-16k", "rf3-acks-all"} {
 		t, ok := d.rateTile(row)
 		add(t, ok)
 		if ok {
@@ -34,12 +34,14 @@ func (d *Document) tiles() []tile {
 		}
 	}
 	add(d.costTile("one-record"))
-	add(d.clientTile("producer-1"))
-	add(d.clientTile("consumer-1"))
+	for _, row := range []string{"producer-1", "producer", "three-producers-3x-async", "consumer-1", "consumer"} {
+		add(d.clientTile(row))
+	}
 	add(d.latencyTile("ack-50mb", FigureAckP99, "99 of 100 acknowledged at 50 MB/s", "open loop"))
 	add(d.latencyTile("open-loop", FigureAckP99, "99 of 100 acknowledged", "open loop"))
 	add(d.latencyTile("end-to-end", FigureP50, "end to end, median", "closed loop"))
 	add(d.latencyTile("round-trip", FigureP50, "one-record round trip, median", ""))
+	add(d.latencyTile("rf3-round-trip", FigureP50, "one record on three brokers, median", ""))
 	add(d.processTile("start_ack_ms", "from start to the first ack"))
 	add(d.processTile("idle_rss_bytes", "resident when idle"))
 	if len(d.Runs) == 1 && d.Runs[0].ReadyMs > 0 {
@@ -50,7 +52,39 @@ func (d *Document) tiles() []tile {
 		}
 		add(tile{Value: fmt.Sprintf("%.0f", run.ReadyMs), Unit: "ms", Label: "from exec to ready", Note: note}, true)
 	}
+	if len(d.Runs) == 1 {
+		for _, c := range d.Checks {
+			add(checkTile(c), !strings.HasPrefix(c.Name, "rate-") && !strings.HasPrefix(c.Name, "round-trip"))
+		}
+		d.ombTiles(add)
+	}
+	if len(out) == maxTiles-1 {
+		out = out[:maxTiles-2] // five would leave a gap
+	}
 	return out
+}
+
+// ombTiles are of the first workload of the OpenMessaging Benchmark.
+func (d *Document) ombTiles(add func(tile, bool)) {
+	if len(d.Series) == 0 || d.Series[0].Mode != ombMode {
+		return
+	}
+	s := &d.Series[0]
+	rate := s.first(FigureRecords)
+	value, unit := cutUnit(si(rate))
+	add(tile{Value: value, Unit: strings.TrimSpace(unit + " msg/s"), Label: "published"}, rate > 0)
+	for _, f := range []struct{ name, label string }{{FigureAckP50, "publish latency, median"}, {FigureAckP99, "publish latency, p99"},
+		{FigureAckP999, "publish latency, p99.9"}, {FigureP50, "end to end, median"}, {FigureP99, "end to end, p99"}} {
+		us := s.first(f.name)
+		value, unit := cutUnit(microseconds(us))
+		add(tile{Value: value, Unit: unit, Label: f.label}, us > 0)
+	}
+}
+
+// cutUnit parts a printed figure from its unit.
+func cutUnit(text string) (value, unit string) {
+	value, unit, _ = strings.Cut(text, " ")
+	return value, unit
 }
 
 // lead is the first broker's series of a row.
