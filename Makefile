@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat chaos crash bench bench-scale compare compare-cluster pgo run help
+.PHONY: build links test race invariants lint fuzz-smoke compat chaos crash bench bench-scale compare compare-cluster pgo sim sim-mutants run help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -44,6 +44,12 @@ chaos: build ## Break a cluster of three under load, in every way known, and che
 
 crash: build ## Kill the broker under load, again and again, and look for lost records
 	@scripts/crash.sh $(ARGS)
+
+sim: build ## Simulate clusters under faults from 2,000 seeds; ARGS= for others
+	@bin/freshet sim $(or $(ARGS),--seeds 1-2000)
+
+sim-mutants: ## Check that the simulator catches every seeded bug
+	@$(GO) run ./internal/sim/mutants $(ARGS)
 
 bench: build ## Measure this machine in under two minutes; ARGS= for more
 	@bin/freshet bench $(ARGS)

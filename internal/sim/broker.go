@@ -247,6 +247,7 @@ func (b *broker) imageChanged(next *metadata.Image) {
 		}
 	}
 	b.img = next
+	b.node.world.noteImage(b.node, next)
 	if b.dirError != nil {
 		return
 	}

@@ -21,7 +21,8 @@ import (
 //	(g) while it ran: what was committed did not go away for a consumer, an
 //	    idempotent producer was not told that its next batch is out of
 //	    sequence, a committed group offset did not go back, and clients got
-//	    nothing but whole batches whose CRC fits.
+//	    nothing but whole batches whose CRC fits;
+//	(h) while it ran: no two brokers had different metadata at one index.
 func (w *world) check() {
 	w.trace.add("*", "checking")
 	w.checkReplicas()

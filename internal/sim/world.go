@@ -3,12 +3,14 @@ package sim
 import (
 	"crypto/rand"
 	"fmt"
+	"hash/fnv"
 	"io"
 	mathrand "math/rand/v2"
 	"runtime/debug"
 	"sync"
 
 	"freshet/compat/history"
+	"freshet/metadata"
 )
 
 // streams are the sources of chance, one for each concern, so that one more
@@ -40,6 +42,10 @@ type world struct {
 	// acked and read are the offsets below which clients know of records.
 	acked, read map[topicPartition]int64
 
+	// images are fingerprints of the metadata by index, as the first broker to
+	// apply each showed it.
+	images map[int64]uint64
+	newest *metadata.Image // that any broker has applied
 	// healedAt is what acked was when everything was healed.
 	healedAt map[topicPartition]int64
 
@@ -61,6 +67,7 @@ type Result struct {
 	Acked     int64
 	VirtualMs int64
 	Plan      string
+	Abandoned int // sessions of idempotent producers that ended early
 }
 
 // runMu keeps runs apart: the seeded source of random bytes is the process's.
@@ -77,7 +84,8 @@ func Run(o Options, out io.Writer) (result Result) {
 	rand.Reader = &seededBytes{mathrand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24), byte(o.Seed >> 32)})}
 	defer func() { rand.Reader = real }()
 
-	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{}}
+	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{},
+		images: map[int64]uint64{}, newest: metadata.NewImage()}
 	w.plan = newPlan(o, rng.plan)
 	w.trace = newTrace(&w.sched, out)
 	w.net = newNetwork(&w.sched, rng.net, w.trace)
@@ -92,7 +100,7 @@ func Run(o Options, out io.Writer) (result Result) {
 	}()
 	return Result{
 		Seed: o.Seed, Violation: w.violation, Tail: w.trace.tail(60), Hash: w.trace.hash, Lines: w.trace.count,
-		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(),
+		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(), Abandoned: w.abandoned,
 	}
 }
 
@@ -122,6 +130,45 @@ func (w *world) until(t Time) bool {
 // end, noteRead that one has read them.
 func (w *world) noteAcked(at topicPartition, end int64) { w.acked[at] = max(w.acked[at], end) }
 func (w *world) noteRead(at topicPartition, end int64)  { w.read[at] = max(w.read[at], end) }
+
+// noteImage holds a broker's new metadata against what others had at the same
+// index.
+func (w *world) noteImage(n *node, img *metadata.Image) {
+	h := fnv.New64a()
+	for i := range img.Brokers {
+		b := &img.Brokers[i]
+		fmt.Fprintln(h, b.ID, b.Epoch, b.Fenced, b.InControlledShutdown)
+	}
+	for _, topic := range img.SortedTopics() {
+		for _, p := range topic.Partitions {
+			fmt.Fprintln(h, p.Replicas, p.ISR, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ELR, p.LastKnownELR)
+		}
+	}
+	if have, ok := w.images[img.Index]; ok && have != h.Sum64() {
+		w.fail("(h) the metadata of %s at index %d is not what another broker had there", n, img.Index)
+	}
+	w.images[img.Index] = h.Sum64()
+	if img.Index > w.newest.Index {
+		w.traceMetadata(n, w.newest, img)
+		w.newest = img
+	}
+}
+
+// traceMetadata writes what an image says that none before it did.
+func (w *world) traceMetadata(n *node, old, next *metadata.Image) {
+	for i := range next.Brokers {
+		b := &next.Brokers[i]
+		if was := old.Broker(b.ID); was == nil || was.Epoch != b.Epoch || was.Fenced != b.Fenced {
+			w.trace.add("*", "metadata %d: b%d has epoch %d, fenced %v (applied first by %s)", next.Index, b.ID, b.Epoch, b.Fenced, n)
+		}
+	}
+	for _, topic := range next.SortedTopics() {
+		for i, p := range topic.ChangedSince(old.Topic(topic.Name)) {
+			w.trace.add("*", "metadata %d: %s-%d has leader b%d at epoch %d, ISR %v, ELR %v, last known %v", next.Index, topic.Name, i,
+				p.Leader, p.LeaderEpoch, p.ISR, p.ELR, p.LastKnownELR)
+		}
+	}
+}
 
 // run is the life of a world.
 func (w *world) run() {
