@@ -19,7 +19,7 @@ type ConfigSchema interface {
 }
 
 // Controller makes the decisions that change metadata: it looks at an Image
-// and a wish and returns Records for the Store, or a refusal. It keeps nothing,
+// and a wish and returns Records for the log, or a refusal. It keeps nothing,
 // so it may be used from anywhere.
 type Controller struct {
 	// Config checks configuration values.

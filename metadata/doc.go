@@ -8,9 +8,10 @@
 //	Controller  looks at an Image and a wish, decides, and returns Records or a
 //	            refusal. Pure: no clock, disk or randomness of its own.
 //	Apply       makes the next Image out of an Image and Records. Pure.
-//	Store       writes the Records of a single node to disk, synced, and only
-//	            then publishes the next Image through an atomic pointer. Package
-//	            quorum does the same for a cluster.
+//
+// Package quorum agrees on the Records, of one node or of several, keeps them on
+// disk, synced, and only then publishes the next Image through an atomic
+// pointer.
 //
 // An Image never changes once it is published, so readers need no lock: they
 // load the pointer once for each request and look at one moment. Images share

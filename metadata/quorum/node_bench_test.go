@@ -17,34 +17,6 @@ func BenchmarkStartAlone(b *testing.B) {
 	}
 }
 
-// BenchmarkStoreOpen is what a start cost without a quorum.
-func BenchmarkStoreOpen(b *testing.B) {
-	opts := metadata.Options{Dir: b.TempDir(), NodeID: 1}
-	for b.Loop() {
-		s, err := metadata.Open(opts)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = s.Close()
-	}
-}
-
-func BenchmarkStoreDo(b *testing.B) {
-	s, err := metadata.Open(metadata.Options{Dir: b.TempDir(), NodeID: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	value := "v"
-	for b.Loop() {
-		if _, err := s.Do(func(*metadata.Image) ([]metadata.Record, error) {
-			return []metadata.Record{&metadata.ConfigRecord{Resource: metadata.ResourceBroker, Key: "k", Value: &value}}, nil
-		}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	_ = s.Close()
-}
-
 func BenchmarkDo(b *testing.B) {
 	for _, voters := range []int{1, 3} {
 		for _, callers := range []int{1, 16} {
@@ -138,4 +110,21 @@ func BenchmarkFailover(b *testing.B) {
 	}
 	b.ReportMetric(float64(total.Milliseconds())/float64(b.N), "ms/failover")
 	b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
+}
+
+// BenchmarkSnapshot writes a snapshot of 10,000 partitions, in topics of ten.
+func BenchmarkSnapshot(b *testing.B) {
+	n := start(b, alone(b))
+	largeChange(b, n.Node, 0, 1000, 10)
+	d := n.disk
+	n.mu.Lock()
+	snapshot := n.mu.core.current()
+	n.mu.Unlock()
+	for b.Loop() {
+		w := &Write{Snapshot: snapshot}
+		if err := d.Write([]*Write{w}); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(w.SnapshotBytes), "bytes")
+	}
 }
