@@ -11,14 +11,19 @@ import (
 	"freshet/bench/kafkadist"
 )
 
+// scaleFlags are the flags of `bench scale`.
+type scaleFlags struct {
+	opts          bench.ScaleOptions
+	out           outputFlag
+	prof          profileFlags
+	heap          string
+	coldMB        int64
+	quiet, strict bool
+}
+
 // newBenchScaleCommand builds `bench scale`.
 func newBenchScaleCommand() *cobra.Command {
-	opts := bench.DefaultScaleOptions()
-	var out outputFlag
-	var quiet, strict bool
-	var coldMB int64
-	var prof profileFlags
-	var heap string
+	f := &scaleFlags{opts: bench.DefaultScaleOptions()}
 	cmd := &cobra.Command{
 		Use:   "scale",
 		Short: "Check many partitions, many connections and a reader of cold data",
@@ -51,56 +56,63 @@ process may.`,
   freshet bench scale --cluster 3 --kafka
   freshet bench scale --strict -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.ColdBytes = coldMB << 20
-			opts.HeapOpts = strings.Fields(heap)
-			var err error
-			if opts.Profile, err = prof.options(); err != nil {
-				return err
-			}
-			if opts.Executable, err = os.Executable(); err != nil {
-				return failf("cannot find this binary to start it as the broker: %v", err)
-			}
-			opts.Command = append([]string{"freshet"}, os.Args[1:]...)
-			opts.Version, opts.Commit = Version, Commit
-			if !quiet {
-				opts.Progress = cmd.ErrOrStderr()
-				opts.Terminal = writesToTerminal(opts.Progress)
-			}
-			report, err := bench.RunScale(cmd.Context(), opts)
-			if err != nil {
-				return benchError(cmd.Context(), err)
-			}
-			drawReport(cmd.ErrOrStderr(), report.OutDir)
-			if err := writeReport(cmd.OutOrStdout(), out.format, report); err != nil {
-				return err
-			}
-			if missed := report.Missed(); strict && missed > 0 {
-				return failf("%d of %d targets were missed", missed, len(report.Checks))
-			}
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	flags := cmd.Flags()
-	flags.IntVar(&opts.Partitions, "partitions", opts.Partitions, "partitions of the wide topic")
-	flags.IntVar(&opts.Connections, "connections", opts.Connections, "idle connections")
-	flags.IntVar(&opts.Repetitions, "repetitions", opts.Repetitions, "how often each pair of runs is measured")
-	flags.Float64Var(&opts.Seconds, "seconds", opts.Seconds, "length of each run with and without the cold reader")
-	flags.Int64Var(&coldMB, "cold-mb", opts.ColdBytes>>20, "cold data to read, in MB (2^20 bytes)")
-	flags.Float64Var(&opts.ColdMBPerSecond, "cold-rate-mb", opts.ColdMBPerSecond, "what the cold reader takes at most, in MB a second; 0 for all it can get")
-	flags.StringSliceVar(&opts.Checks, "check", nil, "checks to run ("+strings.Join(bench.ScaleChecks(), ", ")+", of a cluster "+strings.Join(bench.ScaleClusterChecks(), ", ")+"); all by default")
-	flags.IntVar(&opts.Cluster, "cluster", opts.Cluster, "check a cluster of so many brokers, 3 or more")
-	flags.BoolVar(&opts.Kafka, "kafka", false, "check Apache Kafka "+kafkadist.Version+" instead, which Maven fetches; only with --cluster")
-	flags.StringVar(&opts.KafkaHome, "kafka-home", "", "an unpacked Apache Kafka release to use instead of fetching one")
-	flags.StringVar(&heap, "kafka-heap-opts", strings.Join(kafkadist.DefaultHeap, " "), "heap of each Apache Kafka broker")
-	flags.StringArrayVar(&opts.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
-	flags.StringVar(&opts.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
-	flags.StringVar(&opts.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-scale-<commit>")
-	prof.registerFor(cmd, false)
-	flags.BoolVar(&strict, "strict", false, "exit with 1 when a target is missed")
-	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
-	out.register(cmd)
+	f.register(cmd)
 	return cmd
+}
+
+func (f *scaleFlags) run(cmd *cobra.Command) error {
+	o := &f.opts
+	o.ColdBytes = f.coldMB << 20
+	o.HeapOpts = strings.Fields(f.heap)
+	var err error
+	if o.Profile, err = f.prof.options(); err != nil {
+		return err
+	}
+	if o.Executable, err = os.Executable(); err != nil {
+		return failf("cannot find this binary to start it as the broker: %v", err)
+	}
+	o.Command = append([]string{"freshet"}, os.Args[1:]...)
+	o.Version, o.Commit = Version, Commit
+	if !f.quiet {
+		o.Progress = cmd.ErrOrStderr()
+		o.Terminal = writesToTerminal(o.Progress)
+	}
+	report, err := bench.RunScale(cmd.Context(), *o)
+	if err != nil {
+		return benchError(cmd.Context(), err)
+	}
+	drawReport(cmd.ErrOrStderr(), report.OutDir)
+	if err := writeReport(cmd.OutOrStdout(), f.out.format, report); err != nil {
+		return err
+	}
+	if missed := report.Missed(); f.strict && missed > 0 {
+		return failf("%d of %d targets were missed", missed, len(report.Checks))
+	}
+	return nil
+}
+
+func (f *scaleFlags) register(cmd *cobra.Command) {
+	o, flags := &f.opts, cmd.Flags()
+	flags.IntVar(&o.Partitions, "partitions", o.Partitions, "partitions of the wide topic")
+	flags.IntVar(&o.Connections, "connections", o.Connections, "idle connections")
+	flags.IntVar(&o.Repetitions, "repetitions", o.Repetitions, "how often each pair of runs is measured")
+	flags.Float64Var(&o.Seconds, "seconds", o.Seconds, "length of each run with and without the cold reader")
+	flags.Int64Var(&f.coldMB, "cold-mb", o.ColdBytes>>20, "cold data to read, in MB (2^20 bytes)")
+	flags.Float64Var(&o.ColdMBPerSecond, "cold-rate-mb", o.ColdMBPerSecond, "what the cold reader takes at most, in MB a second; 0 for all it can get")
+	flags.StringSliceVar(&o.Checks, "check", nil, "checks to run ("+strings.Join(bench.ScaleChecks(), ", ")+", of a cluster "+strings.Join(bench.ScaleClusterChecks(), ", ")+"); all by default")
+	flags.IntVar(&o.Cluster, "cluster", o.Cluster, "check a cluster of so many brokers, 3 or more")
+	flags.BoolVar(&o.Kafka, "kafka", false, "check Apache Kafka "+kafkadist.Version+" instead, which Maven fetches; only with --cluster")
+	flags.StringVar(&o.KafkaHome, "kafka-home", "", "an unpacked Apache Kafka release to use instead of fetching one")
+	flags.StringVar(&f.heap, "kafka-heap-opts", strings.Join(kafkadist.DefaultHeap, " "), "heap of each Apache Kafka broker")
+	flags.StringArrayVar(&o.Overrides, "override", nil, "key=value setting of the broker to start, may be repeated")
+	flags.StringVar(&o.TempDir, "temp-dir", "", "where the data directory is made; default the system's temporary directory")
+	flags.StringVar(&o.OutDir, "out-dir", "", "where the results go; default bench-out/<date>-scale-<commit>")
+	f.prof.registerFor(cmd, false)
+	flags.BoolVar(&f.strict, "strict", false, "exit with 1 when a target is missed")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	f.out.register(cmd)
 }
 
 // benchReport is what the benchmarks print.
