@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -225,6 +226,14 @@ func (w *world) machineDies(id int32) {
 
 // actions are what may happen.
 func (w *world) actions() map[string]func(*rapid.T) {
+	actions := w.brokerActions()
+	maps.Copy(actions, w.partitionActions())
+	actions[""] = func(*rapid.T) { w.checkSnapshot() }
+	return actions
+}
+
+// partitionActions are what clients, leaders and operators do to partitions.
+func (w *world) partitionActions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"produce": func(*rapid.T) {
 			tp, _, p := w.anyPartition()
@@ -277,6 +286,44 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				w.alter(topic, tp, p, without(p.ISR, []int32{id}), nil)
 			}
 		},
+		"reassign": func(*rapid.T) {
+			tp, _, _ := w.anyPartition()
+			wish := ReassignmentWish{TopicPartition: tp}
+			if rapid.IntRange(0, 2).Draw(w.t, "cancel") > 0 {
+				ids := rapid.Permutation([]int32{0, 1, 2, 3, 4}).Draw(w.t, "replicas")
+				wish.Replicas = ids[:rapid.IntRange(1, 3).Draw(w.t, "factor")]
+			}
+			_, records := w.c.AlterReassignments(w.img, []ReassignmentWish{wish}, true)
+			w.apply(records)
+		},
+		"elections": func(*rapid.T) {
+			switch rapid.IntRange(0, 9).Draw(w.t, "kind") {
+			case 0:
+				tp, _, _ := w.anyPartition()
+				_, records, _ := w.c.ElectLeaders(w.img, ElectUnclean, []TopicPartition{tp})
+				w.apply(records)
+			case 1, 2:
+				records, _ := w.c.UncleanElections(w.img, 10)
+				w.apply(records)
+			default:
+				records, _ := w.c.BalanceLeaders(w.img, 10)
+				w.apply(records)
+			}
+		},
+		"min.insync.replicas changes": func(*rapid.T) {
+			value := fmt.Sprint(rapid.IntRange(1, 3).Draw(w.t, "value"))
+			refusals, records := w.c.AlterConfigs(w.img, 1, []ConfigAlteration{{Resource: ResourceTopic, Name: "a", Changes: []ConfigChange{{minInsyncReplicas, OpSet, &value}}}}, false)
+			if refusals[0] != nil {
+				w.t.Fatalf("%v", refusals[0])
+			}
+			w.apply(records)
+		},
+	}
+}
+
+// brokerActions are what happens to brokers.
+func (w *world) brokerActions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
 		"process dies": func(*rapid.T) { w.up[w.anyBroker()] = false },
 		"machine dies": func(*rapid.T) {
 			if id := w.anyBroker(); w.mayLoseRecords {
@@ -316,39 +363,6 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				w.apply(records)
 			}
 		},
-		"reassign": func(*rapid.T) {
-			tp, _, _ := w.anyPartition()
-			wish := ReassignmentWish{TopicPartition: tp}
-			if rapid.IntRange(0, 2).Draw(w.t, "cancel") > 0 {
-				ids := rapid.Permutation([]int32{0, 1, 2, 3, 4}).Draw(w.t, "replicas")
-				wish.Replicas = ids[:rapid.IntRange(1, 3).Draw(w.t, "factor")]
-			}
-			_, records := w.c.AlterReassignments(w.img, []ReassignmentWish{wish}, true)
-			w.apply(records)
-		},
-		"elections": func(*rapid.T) {
-			switch rapid.IntRange(0, 9).Draw(w.t, "kind") {
-			case 0:
-				tp, _, _ := w.anyPartition()
-				_, records, _ := w.c.ElectLeaders(w.img, ElectUnclean, []TopicPartition{tp})
-				w.apply(records)
-			case 1, 2:
-				records, _ := w.c.UncleanElections(w.img, 10)
-				w.apply(records)
-			default:
-				records, _ := w.c.BalanceLeaders(w.img, 10)
-				w.apply(records)
-			}
-		},
-		"min.insync.replicas changes": func(*rapid.T) {
-			value := fmt.Sprint(rapid.IntRange(1, 3).Draw(w.t, "value"))
-			refusals, records := w.c.AlterConfigs(w.img, 1, []ConfigAlteration{{Resource: ResourceTopic, Name: "a", Changes: []ConfigChange{{minInsyncReplicas, OpSet, &value}}}}, false)
-			if refusals[0] != nil {
-				w.t.Fatalf("%v", refusals[0])
-			}
-			w.apply(records)
-		},
-		"": func(t *rapid.T) { w.checkSnapshot() },
 	}
 }
 
