@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -90,6 +91,36 @@ func TestEveryRecordReadsBack(t *testing.T) {
 		if again, err = decodeRecord([]byte(spaced)); err != nil || !reflect.DeepEqual(r, again) {
 			t.Errorf("%s: %v\n%+v\n%+v", spaced, err, r, again)
 		}
+	}
+}
+
+// TestDocumentedRecords reads the records of the description of the format, one
+// after the other, and writes them again.
+func TestDocumentedRecords(t *testing.T) {
+	text, err := os.ReadFile("../docs/format/metadata-records.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := mustApply(t, NewImage(), []Record{&BrokerRecord{Broker{ID: 2, Epoch: 9}}})
+	kinds := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		r, err := decodeRecord([]byte(line))
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		again, err := encodeRecord(r)
+		if err != nil || string(again) != line {
+			t.Errorf("documented: %s\nwritten:    %s (%v)", line, again, err)
+		}
+		img = mustApply(t, img, []Record{r})
+		kinds[r.kind()] = true
+	}
+	if len(kinds) != 11 {
+		t.Errorf("%d kinds of records are documented: %v", len(kinds), kinds)
 	}
 }
 
