@@ -208,11 +208,16 @@ func TestSnapshotRoundTrip(t *testing.T) {
 			e.epoch = rapid.Int16Range(0, math.MaxInt16).Draw(t, "epoch")
 			e.coordinatorEpoch = rapid.Int32Range(-1, 10).Draw(t, "coordinator")
 			e.lastTimestamp = rapid.Int64Range(-1, math.MaxInt64).Draw(t, "timestamp")
-			if rapid.Bool().Draw(t, "has data") {
-				e.add(batchMeta{
+			batches := rapid.IntRange(0, batchesToRetain).Draw(t, "batches")
+			for i := range batches {
+				m := batchMeta{
 					lastSeq: rapid.Int32Range(0, math.MaxInt32).Draw(t, "seq"), offsetDelta: rapid.Int32Range(0, 100).Draw(t, "delta"),
 					lastOffset: rapid.Int64Range(0, 99).Draw(t, "offset"), timestamp: e.lastTimestamp,
-				})
+				}
+				if i < batches-1 {
+					m.timestamp = rapid.Int64Range(-1, math.MaxInt64).Draw(t, "batch timestamp")
+				}
+				e.add(m)
 			}
 			s.producers[rapid.Int64Range(0, 1<<40).Draw(t, "id")] = e
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"freshet/record"
 	"freshet/vfs"
@@ -74,7 +75,30 @@ func (ld *loader) recoverSegments() (int64, error) {
 	if end < 0 { // only segments below first are left
 		end = ld.segs.active().baseOffset
 	}
-	return ld.resumeAt(end)
+	resume, err := ld.resumeAt(end)
+	if err == nil {
+		ld.noteHole(first, outcomes)
+	}
+	return resume, err
+}
+
+// noteHole reports the first segment that ends soundly and yet before the next
+// one begins: of two segments that were not synced, a power loss may take
+// batches of the older one. Compaction leaves such gaps on purpose.
+func (ld *loader) noteHole(first int, outcomes []scanOutcome) {
+	if ld.config.CleanupCompact {
+		return
+	}
+	for i := first; i+1 < min(len(ld.segs), len(outcomes)); i++ {
+		from, to := outcomes[i].nextOffset, ld.segs[i+1].baseOffset
+		if outcomes[i].damage != nil || from >= to {
+			continue
+		}
+		if r := &ld.report; r.MissingTo == 0 || from < r.MissingFrom {
+			r.MissingFrom, r.MissingTo, r.MissingUnsynced = from, to, true
+		}
+		return
+	}
 }
 
 // scan checks one segment, rebuilding its indexes and noting epochs.
@@ -104,8 +128,24 @@ func (ld *loader) emptyTail(first, i int, outcomes []scanOutcome) bool {
 	if outcomes[i].damage != nil {
 		return ld.segs[i].baseOffset >= ld.recoveryPoint
 	}
-	return i-1 >= first && outcomes[i-1].nextOffset != ld.segs[i].baseOffset && outcomes[i-1].damage != nil &&
-		ld.segs[i].baseOffset > ld.recoveryPoint
+	if i-1 < first || outcomes[i-1].nextOffset == ld.segs[i].baseOffset || ld.segs[i].baseOffset <= ld.recoveryPoint {
+		return false
+	}
+	// Without damage before it, it was made by a compacted log, by an earlier
+	// recovery whose evidence is there, or before a power loss that took what
+	// the segment before it held.
+	return outcomes[i-1].damage != nil || !ld.config.CleanupCompact && !ld.wasDamaged(ld.segs[i-1])
+}
+
+// wasDamaged reports whether an earlier recovery set the segment's file aside.
+func (ld *loader) wasDamaged(s *LogSegment) bool {
+	prefix := fileName(s.baseOffset, logSuffix) + quarantineMark
+	for name := range ld.files {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropTail removes the last segment, which holds nothing sound and lies above

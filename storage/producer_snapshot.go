@@ -17,35 +17,52 @@ const (
 
 // encodeSnapshot is the .snapshot form of the state (Kafka:
 // ProducerStateManager, version 1): version, CRC-32C of what follows, count,
-// and per producer id, epoch, last sequence, last offset, offset delta,
+// and entries of producer id, epoch, last sequence, last offset, offset delta,
 // timestamp, coordinator epoch and first offset of the open transaction.
+//
+// Kafka writes one entry a producer, and so forgets the older batches that are
+// still in flight: a retry of one is refused as out of order after a restart.
+// Here each remembered batch has an entry, the newest last, which alone has the
+// open transaction. Kafka takes the last of several entries of a producer.
 func (s *ProducerState) encodeSnapshot() []byte {
 	ids := make([]int64, 0, len(s.producers))
-	for id := range s.producers {
+	entries := 0
+	for id, e := range s.producers {
 		ids = append(ids, id)
+		entries += max(1, int(e.n))
 	}
 	slices.Sort(ids)
 	be := binary.BigEndian
-	buf := make([]byte, snapshotHeaderSize, snapshotHeaderSize+4+len(ids)*snapshotEntrySize)
+	buf := make([]byte, snapshotHeaderSize, snapshotHeaderSize+4+entries*snapshotEntrySize)
 	be.PutUint16(buf, snapshotVersion)
-	buf = be.AppendUint32(buf, uint32(len(ids)))
+	buf = be.AppendUint32(buf, uint32(entries))
 	for _, id := range ids {
 		e := s.producers[id]
-		m := batchMeta{lastSeq: record.NoSequence, lastOffset: -1}
-		if last := e.last(); last != nil {
-			m = *last
+		older := e.batches[:max(0, int(e.n)-1)]
+		for i := range older {
+			buf = e.appendSnapshot(buf, id, &older[i], older[i].timestamp, -1)
 		}
-		buf = be.AppendUint64(buf, uint64(id))
-		buf = be.AppendUint16(buf, uint16(e.epoch))
-		buf = be.AppendUint32(buf, uint32(m.lastSeq))
-		buf = be.AppendUint64(buf, uint64(m.lastOffset))
-		buf = be.AppendUint32(buf, uint32(m.offsetDelta))
-		buf = be.AppendUint64(buf, uint64(e.lastTimestamp))
-		buf = be.AppendUint32(buf, uint32(e.coordinatorEpoch))
-		buf = be.AppendUint64(buf, uint64(e.txnFirstOffset))
+		last := &batchMeta{lastSeq: record.NoSequence, lastOffset: -1}
+		if e.n > 0 {
+			last = e.last()
+		}
+		buf = e.appendSnapshot(buf, id, last, e.lastTimestamp, e.txnFirstOffset)
 	}
 	be.PutUint32(buf[2:], crc32.Checksum(buf[snapshotHeaderSize:], record.Castagnoli))
 	return buf
+}
+
+// appendSnapshot appends one entry.
+func (e *producerEntry) appendSnapshot(buf []byte, id int64, m *batchMeta, timestamp, txnFirstOffset int64) []byte {
+	be := binary.BigEndian
+	buf = be.AppendUint64(buf, uint64(id))
+	buf = be.AppendUint16(buf, uint16(e.epoch))
+	buf = be.AppendUint32(buf, uint32(m.lastSeq))
+	buf = be.AppendUint64(buf, uint64(m.lastOffset))
+	buf = be.AppendUint32(buf, uint32(m.offsetDelta))
+	buf = be.AppendUint64(buf, uint64(timestamp))
+	buf = be.AppendUint32(buf, uint32(e.coordinatorEpoch))
+	return be.AppendUint64(buf, uint64(txnFirstOffset))
 }
 
 // decodeSnapshot reads the .snapshot form; offset is that of its name.
@@ -67,10 +84,16 @@ func decodeSnapshot(data []byte, offset int64) (*ProducerState, error) {
 	}
 	s := newProducerState(offset)
 	for ; n > 0; n, body = n-1, body[snapshotEntrySize:] {
-		e := newProducerEntry()
-		e.epoch = int16(be.Uint16(body[8:]))
+		id := int64(be.Uint64(body))
+		e := s.producers[id]
+		if e == nil {
+			e = newProducerEntry()
+			s.producers[id] = e
+		}
+		e.setEpoch(int16(be.Uint16(body[8:])))
 		e.lastTimestamp = int64(be.Uint64(body[26:]))
 		e.coordinatorEpoch = int32(be.Uint32(body[34:]))
+		e.txnFirstOffset = max(int64(be.Uint64(body[38:])), -1)
 		m := batchMeta{
 			lastSeq: int32(be.Uint32(body[10:])), lastOffset: int64(be.Uint64(body[14:])),
 			offsetDelta: int32(be.Uint32(body[22:])), timestamp: e.lastTimestamp,
@@ -78,12 +101,14 @@ func decodeSnapshot(data []byte, offset int64) (*ProducerState, error) {
 		if m.lastOffset >= 0 {
 			e.add(m)
 		}
-		id := int64(be.Uint64(body))
-		if first := int64(be.Uint64(body[38:])); first >= 0 {
-			e.txnFirstOffset = first
-			s.insertOngoing(txnMeta{producerID: id, firstOffset: first, lastOffset: -1})
+	}
+	for id, e := range s.producers {
+		if e.n > 0 {
+			e.last().timestamp = e.lastTimestamp
 		}
-		s.producers[id] = e
+		if e.txnFirstOffset >= 0 {
+			s.insertOngoing(txnMeta{producerID: id, firstOffset: e.txnFirstOffset, lastOffset: -1})
+		}
 	}
 	return s, nil
 }

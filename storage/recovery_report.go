@@ -16,9 +16,12 @@ type PartitionRecovery struct {
 	TruncatedBytes int64 // torn tail cut off; never acknowledged as durable
 	IndexesRebuilt int
 	Quarantined    []Quarantine
-	// MissingFrom and MissingTo bound offsets below the recovery point that the
-	// log no longer has at its end; both 0 if none.
+	// MissingFrom and MissingTo bound the first offsets that the log lacks with
+	// no damaged file to show for it; both 0 if none. Either the log ends below
+	// its recovery point, or, if MissingUnsynced, a segment that was never
+	// synced ends before the next one begins.
 	MissingFrom, MissingTo int64
+	MissingUnsynced        bool
 }
 
 // Quarantine is a damaged file that was set aside; its sound prefix is served.
@@ -41,7 +44,10 @@ func (r *PartitionRecovery) log(logger *slog.Logger) {
 			"partition", r.TopicPartition.String(), "file", q.File, "position", q.Position,
 			"fromOffset", q.FromOffset, "toOffset", q.ToOffset, "reason", q.Reason)
 	}
-	if r.MissingTo > 0 {
+	if r.MissingTo > 0 && r.MissingUnsynced {
+		logger.Error("records that were not synced are gone from the middle of the log",
+			"partition", r.TopicPartition.String(), "fromOffset", r.MissingFrom, "toOffset", r.MissingTo)
+	} else if r.MissingTo > 0 {
 		logger.Error("the log ends below its recovery point: durable records are missing",
 			"partition", r.TopicPartition.String(), "fromOffset", r.MissingFrom, "toOffset", r.MissingTo)
 	}

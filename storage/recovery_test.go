@@ -307,3 +307,88 @@ func FuzzRecovery(f *testing.F) {
 		}
 	})
 }
+
+// A power loss may take all or part of an older segment that was not synced and
+// leave the next one. Nothing is damaged; what is missing is reported, and an
+// empty segment behind it goes.
+func TestHoleBetweenSegments(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		kept      int64 // batches left in the segment before the last two
+		emptyTail bool  // nothing is left of those two
+		compact   bool
+	}{
+		{name: "short", kept: 1},
+		{name: "empty", kept: 0},
+		{name: "short, nothing behind", kept: 1, emptyTail: true},
+		{name: "compacted", kept: 1, compact: true},
+	} {
+		disk, segments, config := damagedLog(t, 40, 900, 0)
+		config.CleanupCompact = c.compact
+		n := len(segments)
+		cut := segments[n-3]
+		batchBytes := cut.Size / (segments[n-2].BaseOffset - cut.BaseOffset)
+		shorten(t, disk, cut.BaseOffset, c.kept*batchBytes)
+		if c.emptyTail {
+			shorten(t, disk, segments[n-2].BaseOffset, 0)
+			shorten(t, disk, segments[n-1].BaseOffset, 0)
+		}
+		l, report := reopen(t, disk, config)
+		hole := cut.BaseOffset + c.kept
+		switch {
+		case c.compact:
+			if report.MissingTo != 0 || l.LogEndOffset() != 40 {
+				t.Errorf("%s: ends at %d, report %+v", c.name, l.LogEndOffset(), report)
+			}
+		case c.emptyTail:
+			if report.MissingTo != 0 || l.LogEndOffset() != hole {
+				t.Errorf("%s: ends at %d, want %d; report %+v", c.name, l.LogEndOffset(), hole, report)
+			}
+		default:
+			if report.MissingFrom != hole || report.MissingTo != segments[n-2].BaseOffset || !report.MissingUnsynced || l.LogEndOffset() != 40 {
+				t.Errorf("%s: ends at %d, report %+v", c.name, l.LogEndOffset(), report)
+			}
+		}
+	}
+}
+
+// shorten cuts a segment's file at a byte position.
+func shorten(t *testing.T, fsys vfs.FS, base, size int64) {
+	t.Helper()
+	f, err := fsys.Open(filepath.Join(testDir, "t-0", fileName(base, logSuffix)), vfs.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each of a producer's batches that may still be in flight is known as a
+// duplicate after a restart, a clean one and a crash.
+func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
+	for _, clean := range []bool{true, false} {
+		fsys := vfs.NewMemFS()
+		c := noRetention()
+		c.SegmentBytes = 900 // a snapshot at each roll
+		m, l := testLog(t, fsys, c)
+		for i := range int32(30) {
+			mustAppend(t, l, idempotent(7, 0, i, 1))
+		}
+		if clean {
+			if err := m.Close(1); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := l.Flush(all); err != nil {
+			t.Fatal(err)
+		}
+		l = testManager(t, fsys.Clone(), newClock(), c).Get(testTP)
+		for i := int32(30 - batchesToRetain); i < 30; i++ {
+			res, err := tryAppend(l, idempotent(7, 0, i, 1).build(t))
+			if err != nil || !res.Duplicate || res.BaseOffset != int64(i) {
+				t.Errorf("clean=%t: retry of sequence %d: %+v, %v", clean, i, res, err)
+			}
+		}
+	}
+}
