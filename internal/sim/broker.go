@@ -173,6 +173,7 @@ func (b *broker) dirFailed(_ string, err error) {
 	}
 	b.dirError = err
 	b.node.mark.epoch = -1
+	b.node.world.noteLoss(b.node)
 	b.proc.defers(func() { b.node.crash(fmt.Sprintf("its log directory failed: %v", err)) })
 }
 

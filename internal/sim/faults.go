@@ -130,6 +130,15 @@ func (w *world) inject() {
 		for _, n := range w.nodes {
 			w.kill(n, w.lasting(300*millisecond))
 		}
+		if w.plan.flushEach && rng.IntN(2) == 0 {
+			w.sched.after(w.lasting(2500*millisecond), func() {
+				for _, n := range w.nodes {
+					if w.phase != "healed" {
+						w.losePower(n, w.lasting(300*millisecond))
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -156,6 +165,7 @@ func (w *world) startLater(n *node, down Time) {
 func (w *world) losePower(n *node, down Time) {
 	keep := [4]float64{0, 0.3, 0.9, 1}[w.rng.fault.IntN(4)]
 	w.trace.add("*", "%s loses power, for %d ms; of unsynced sectors %.0f %% were written", n, down.Ms(), keep*100)
+	w.noteLoss(n)
 	n.losePower(keep)
 	w.startLater(n, down)
 }
@@ -288,22 +298,25 @@ func (w *world) mayLosePower(n *node) bool {
 		return false
 	}
 	img := w.newestImage()
-	for _, o := range w.nodes {
-		switch {
-		case o.proc == nil || o.proc.paused:
-			return false
-		case o.lossy && img.BrokerEpoch(o.id) != o.broker.epoch:
-			return false // the others do not know yet that it lost something
-		}
-	}
 	if !w.allInSync() {
 		return false
 	}
 	for _, o := range w.nodes {
-		o.lossy = false // registered anew and caught up since
+		switch {
+		case o.proc == nil || o.proc.paused:
+			return false
+		case o != n && o.disk.failSyncIn != "":
+			return false // is about to lose something
+		case o.lossyEpoch > 0 && img.BrokerEpoch(o.id) <= o.lossyEpoch:
+			return false // the others do not know yet that it lost something
+		}
 	}
-	n.lossy = true
 	return true
+}
+
+// noteLoss remembers that a node loses what it did not sync.
+func (w *world) noteLoss(n *node) {
+	n.lossyEpoch = w.newest.BrokerEpoch(n.id)
 }
 
 // heal ends every trouble and starts what is down.

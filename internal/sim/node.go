@@ -29,8 +29,8 @@ type node struct {
 	mark  struct{ epoch, boot int64 }
 	boots int64
 
-	lossy      bool // may have lost what it did not sync, and not caught up since
-	writeDelay Time // of a slow disk
+	lossyEpoch int64 // its registration when it last lost what it had not synced
+	writeDelay Time  // of a slow disk
 	crashes    int
 }
 

@@ -284,8 +284,12 @@ func (r *replica) propose(epoch int32, p *isr.Proposal) {
 	req := alterPartition{leader: r.b.node.id, epoch: r.b.epoch, alteration: metadata.PartitionAlteration{
 		TopicID: r.topicID, Partition: r.at.partition, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Recovering: p.Recovering,
 	}}
-	for _, id := range p.ISR {
-		req.alteration.NewISR = append(req.alteration.NewISR, metadata.ISRMember{Broker: id, Epoch: r.memberEpoch(id)})
+	for i, id := range p.ISR {
+		member := metadata.ISRMember{Broker: id, Epoch: p.BrokerEpochs[i]}
+		if id == r.b.node.id {
+			member.Epoch = r.b.epoch
+		}
+		req.alteration.NewISR = append(req.alteration.NewISR, member)
 	}
 	r.tracef("asks for ISR %v at epoch %d, partition epoch %d", req.alteration.NewISR, p.LeaderEpoch, p.PartitionEpoch)
 	r.b.ask(req, func(body any) {
@@ -298,19 +302,6 @@ func (r *replica) propose(epoch int32, p *isr.Proposal) {
 		}
 		r.answered(epoch, result)
 	})
-}
-
-// memberEpoch is the broker epoch at which a member's log end is known.
-func (r *replica) memberEpoch(id int32) int64 {
-	if id == r.b.node.id {
-		return r.b.epoch
-	}
-	for _, pr := range r.peers {
-		if pr.stream.peer.id == id && pr.stream.greeted {
-			return pr.stream.peerEpoch
-		}
-	}
-	return -1
 }
 
 // answered takes the controller's answer to a proposal.

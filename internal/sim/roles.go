@@ -80,12 +80,3 @@ func (r *replica) stream(anew bool) {
 	}
 	r.peers = next
 }
-
-// reconnected hears which incarnation of a follower answers now: what was known
-// of another one's log is void.
-func (r *replica) reconnected(pr *peerReplica, peerEpoch int64) {
-	if pr.peerEpoch != 0 && pr.peerEpoch != peerEpoch {
-		r.part.Forget(pr.epoch, pr.stream.peer.id)
-	}
-	pr.peerEpoch = peerEpoch
-}

@@ -29,11 +29,8 @@ type peerReplica struct {
 	stream  *stream
 	epoch   int32
 	sender  isr.Sender
-	// peerEpoch is the incarnation of the follower's broker whose log end the
-	// leader knows; 0 none.
-	peerEpoch int64
-	dirty     bool // in stream.dirty
-	gone      bool // the leadership it belonged to has ended
+	dirty   bool // in stream.dirty
+	gone    bool // the leadership it belonged to has ended
 }
 
 // stream is this broker's connection to one follower broker: frames of pushes
@@ -81,7 +78,13 @@ func (s *stream) add(pr *peerReplica) {
 		s.dial()
 		return
 	}
+	pr.joined()
 	s.mark(pr)
+}
+
+// joined tells the leader which incarnation of the follower answers now.
+func (pr *peerReplica) joined() {
+	pr.replica.part.Joined(pr.epoch, pr.stream.peer.id, pr.stream.peerEpoch)
 }
 
 func (s *stream) remove(pr *peerReplica) {
@@ -185,7 +188,7 @@ func (s *stream) receive(m any) {
 		s.greeted, s.retry, s.peerEpoch = true, 0, reply.BrokerEpoch
 		for _, pr := range s.parts {
 			pr.sender.Start(pr.epoch)
-			pr.replica.reconnected(pr, reply.BrokerEpoch)
+			pr.joined()
 			s.mark(pr)
 		}
 	case streamReply:
