@@ -1,6 +1,7 @@
 package isr
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -15,13 +16,18 @@ import (
 // and everything below any replica's high watermark must be the same. Then all
 // is healed, and all replicas must end up in sync and equal.
 func TestNothingCommittedIsLost(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		replicas := rapid.IntRange(3, 5).Draw(t, "replicas")
-		w := newWorld(replicas, rapid.IntRange(1, 2).Draw(t, "minISR"), 30, traceTo, t.Fatalf)
-		w.batch = rapid.IntRange(1, 4).Draw(t, "batch")
-		t.Repeat(actions(w))
-		heal(t, w)
-	})
+	for replicas := 3; replicas <= 5; replicas++ {
+		for minISR := 1; minISR <= 2; minISR++ {
+			t.Run(fmt.Sprintf("replicas=%d,min.insync.replicas=%d", replicas, minISR), rapid.MakeCheck(func(t *rapid.T) {
+				w := newWorld(replicas, minISR, 30, io.Discard, t.Fatalf)
+				w.batch = rapid.IntRange(1, 4).Draw(t, "batch")
+				for range 4 {
+					t.Repeat(actions(w))
+				}
+				heal(t, w)
+			}))
+		}
+	}
 }
 
 // pick draws one of the things that ok says are there, or skips the action.
@@ -198,5 +204,3 @@ func heal(t *rapid.T, w *world) {
 	}
 	w.checkLogs()
 }
-
-var traceTo io.Writer = io.Discard
