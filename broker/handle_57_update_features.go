@@ -13,7 +13,7 @@ import (
 //	v1  upgrade types, validation only (KIP-778)
 //	v2  no results by feature: all or none
 func init() {
-	registerController(controllerAPI{key: 57, min: 0, max: 2, decide: decideUpdateFeatures, refuse: refuseUpdateFeatures, clients: true})
+	registerController(controllerAPI{Key: 57, Min: 0, Max: 2, decide: decideUpdateFeatures, refuse: refuseUpdateFeatures, clients: true})
 }
 
 func decideUpdateFeatures(b *Broker, r *Request) (kmsg.Response, error) {
@@ -38,6 +38,7 @@ func decideUpdateFeatures(b *Broker, r *Request) (kmsg.Response, error) {
 		return nil, err
 	}
 	if refused != nil {
+		refused.Message = "The update failed for all features since the following feature had an error: " + refused.Message
 		return refuseUpdateFeatures(req, refused), nil
 	}
 	slog.Info("features updated", "features", updates, "validate_only", req.ValidateOnly, "from", r.ClientHost)

@@ -53,7 +53,7 @@ func (b *Broker) nextProducerID() (int64, error) {
 func (b *Broker) controller() *metadata.Controller {
 	cfg := b.Config()
 	return &metadata.Controller{
-		Config: cfg, NumPartitions: cfg.NumPartitions, ReplicationFactor: cfg.DefaultReplicationFactor,
+		NodeID: cfg.NodeID, Config: cfg, NumPartitions: cfg.NumPartitions, ReplicationFactor: cfg.DefaultReplicationFactor,
 		MinInsyncReplicas: cfg.MinInsyncReplicas, UncleanLeaderElection: cfg.Role.UncleanElectionEnable,
 		NewID: metadata.RandomUUID, Rand: b.ctl.rand,
 	}

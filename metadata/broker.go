@@ -9,6 +9,11 @@ type Broker struct {
 	// of the record that made it, so a later one is larger. 0 stands in files
 	// written before there were epochs.
 	Epoch int64 `json:"epoch,omitempty"`
+	// CleanSince is the epoch with which an unbroken chain of registrations began
+	// that each lost nothing of what the one before had written: a process may have
+	// died before it learned of its own epoch, and the next one knows an older one.
+	// 0 stands for Epoch.
+	CleanSince int64 `json:"cleanSince,omitempty"`
 	// IncarnationID is what the broker's process chose at its start.
 	IncarnationID UUID       `json:"incarnationId,omitzero"`
 	Endpoints     []Endpoint `json:"endpoints,omitempty"`
@@ -43,6 +48,19 @@ const indexOfRecord = -1
 // Active tells whether the broker may lead and be in sync: it is neither fenced
 // nor about to stop.
 func (b *Broker) Active() bool { return !b.Fenced && !b.InControlledShutdown }
+
+// keptEverything tells whether a process that last knew of the epoch, and has
+// lost nothing since, has everything that this registration stands for.
+func (b *Broker) keptEverything(epoch int64) bool {
+	return epoch <= b.Epoch && epoch >= b.cleanSince()
+}
+
+func (b *Broker) cleanSince() int64 {
+	if b.CleanSince > 0 {
+		return b.CleanSince
+	}
+	return b.Epoch
+}
 
 // Endpoint is the broker's endpoint for a listener, nil when it has none of
 // that name.
@@ -137,6 +155,9 @@ func (r *BrokerRecord) apply(b *builder) error {
 	index := b.img.Index + 1
 	if next.Epoch == indexOfRecord {
 		next.Epoch = index
+	}
+	if next.CleanSince == indexOfRecord {
+		next.CleanSince = index
 	}
 	if next.ShutdownIndex == indexOfRecord {
 		next.ShutdownIndex = index

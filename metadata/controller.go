@@ -22,6 +22,8 @@ type ConfigSchema interface {
 // and a wish and returns Records for the log, or a refusal. It keeps nothing,
 // so it may be used from anywhere.
 type Controller struct {
+	// NodeID is the id of this node, for messages.
+	NodeID int32
 	// Config checks configuration values.
 	Config ConfigSchema
 	// NumPartitions and ReplicationFactor are the defaults for new topics.

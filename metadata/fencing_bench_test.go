@@ -118,3 +118,44 @@ func TestFailureIsFewRecords(t *testing.T) {
 		t.Errorf("%d partitions in %d records of %d bytes", changed, len(records), bytes)
 	}
 }
+
+// BenchmarkSnapshot is what a node that starts or joins does with 10,000
+// partitions of three replicas.
+func BenchmarkSnapshot(b *testing.B) {
+	for _, topics := range []int{1, 10_000} {
+		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) {
+			_, img := bigCluster(b, topics, int32(10_000/topics))
+			var encoded [][]byte
+			b.Run("encode", func(b *testing.B) {
+				bytes := 0
+				for b.Loop() {
+					encoded, bytes = encoded[:0], 0
+					for _, r := range img.Records() {
+						text, err := encodeRecord(r)
+						if err != nil {
+							b.Fatal(err)
+						}
+						bytes += len(text)
+						encoded = append(encoded, text)
+					}
+				}
+				b.ReportMetric(float64(bytes), "bytes")
+			})
+			b.Run("load", func(b *testing.B) {
+				for b.Loop() {
+					var records []Record
+					for _, text := range encoded {
+						r, err := decodeRecord(text)
+						if err != nil {
+							b.Fatal(err)
+						}
+						records = append(records, r)
+					}
+					if _, err := Apply(NewImage(), records...); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

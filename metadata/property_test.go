@@ -17,8 +17,9 @@ type world struct {
 	c   *Controller
 	img *Image
 	// brokers as they really are
-	up      map[int32]bool // the process runs
-	damaged map[int32]bool // lost records since its last registration
+	up      map[int32]bool  // the process runs
+	damaged map[int32]bool  // lost records since its last registration
+	noted   map[int32]int64 // newest epoch that it learned of and has lost nothing since; -1
 	starts  map[int32]byte
 	logs    map[TopicPartition]*replicaLogs
 	losses  int
@@ -40,7 +41,7 @@ var worldPartitions = []TopicPartition{{"a", 0}, {"a", 1}, {"b", 0}, {"risky", 0
 
 func newWorld(t *rapid.T, withELR bool) *world {
 	w := &world{
-		t: t, c: testController(), img: NewImage(), up: map[int32]bool{}, damaged: map[int32]bool{}, starts: map[int32]byte{},
+		t: t, c: testController(), img: NewImage(), up: map[int32]bool{}, damaged: map[int32]bool{}, noted: map[int32]int64{}, starts: map[int32]byte{},
 		logs: map[TopicPartition]*replicaLogs{}, mayLoseRecords: withELR,
 	}
 	w.c.Config = anyConfig{}
@@ -157,8 +158,8 @@ func (w *world) register(id int32, pessimist bool) {
 		ClusterID: "c", BrokerID: id, IncarnationID: UUID{9, byte(id), w.starts[id]}, Rack: fmt.Sprint(id % 2), Dirs: []UUID{stageDir(id, 0)},
 		PreviousBrokerEpoch: -1, PredecessorGone: !w.up[id],
 	}
-	if !w.damaged[id] && !pessimist {
-		r.PreviousBrokerEpoch = w.img.BrokerEpoch(id)
+	if noted, ok := w.noted[id]; ok && !pessimist {
+		r.PreviousBrokerEpoch = noted
 	}
 	records, err := w.c.RegisterBroker(w.img, r)
 	if err != nil {
@@ -170,6 +171,11 @@ func (w *world) register(id int32, pessimist bool) {
 		delete(w.damaged, id)
 	}
 	w.apply(records)
+	if len(w.logs) > 0 && rapid.IntRange(0, 3).Draw(w.t, "killed before it learns of its epoch") == 0 {
+		w.up[id] = false
+		return
+	}
+	w.noted[id] = w.img.BrokerEpoch(id)
 }
 
 func (w *world) heartbeat(id int32, shutdown bool) {
@@ -215,7 +221,7 @@ func (w *world) alter(topic *Topic, tp TopicPartition, p *Partition, isr []int32
 
 // machineDies takes a broker down and some of its records with it.
 func (w *world) machineDies(id int32) {
-	w.up[id], w.damaged[id] = false, true
+	w.up[id], w.damaged[id], w.noted[id] = false, true, -1
 	for _, tp := range worldPartitions {
 		logs := w.logs[tp]
 		if held, ok := logs.held[id]; ok {

@@ -59,7 +59,7 @@ func TestEveryRecordReadsBack(t *testing.T) {
 	for _, r := range []Record{
 		&ClusterRecord{"c"},
 		&BrokerRecord{Broker{
-			ID: 3, Epoch: -1, IncarnationID: UUID{1}, Endpoints: []Endpoint{{"PLAINTEXT", "::1", 9092, "PLAINTEXT"}},
+			ID: 3, Epoch: -1, CleanSince: 5, IncarnationID: UUID{1}, Endpoints: []Endpoint{{"PLAINTEXT", "::1", 9092, "PLAINTEXT"}},
 			Features: []Feature{{"f", 1, 2}}, Rack: "r", Fenced: true, InControlledShutdown: true, ShutdownIndex: 7,
 			Dirs: []UUID{{1}, {2}}, CordonedDirs: []UUID{{2}},
 		}},

@@ -17,8 +17,8 @@ type Registration struct {
 	Rack         string
 	Dirs         []UUID
 	CordonedDirs []UUID
-	// PreviousBrokerEpoch is the epoch under which the broker ran before, if it
-	// stopped then in a way that lost nothing it had written; else -1. A broker
+	// PreviousBrokerEpoch is the newest epoch under which the broker ran before
+	// that it knows of, if nothing it had written since was lost; else -1. A broker
 	// that cannot say so may lack records it had acknowledged (KIP-966).
 	PreviousBrokerEpoch int64
 	// PredecessorGone says that the caller saw the broker's last process end
@@ -53,19 +53,33 @@ func (c *Controller) RegisterBroker(img *Image, r Registration) ([]Record, *Erro
 	if img.UsesELR() || len(img.Features) == 0 {
 		records = append(records, c.oneMinISR(img)...)
 	}
-	broker := Broker{
-		ID: r.BrokerID, Epoch: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints, Features: r.Features,
-		Rack: r.Rack, Fenced: true, Dirs: r.Dirs, CordonedDirs: r.CordonedDirs,
-	}
-	switch {
-	case same:
-		broker.Epoch, broker.Fenced = old.Epoch, old.Fenced
+	broker := r.broker(old)
+	broker.Fenced = true
+	if same {
+		broker.Epoch, broker.CleanSince, broker.Fenced = old.Epoch, old.CleanSince, old.Fenced
 		broker.InControlledShutdown, broker.ShutdownIndex = old.InControlledShutdown, old.ShutdownIndex
-	default:
-		clean := old != nil && r.PreviousBrokerEpoch == old.Epoch
-		records = append(records, c.brokerRestarted(img, r.BrokerID, clean)...)
+	} else {
+		records = append(records, c.brokerRestarted(img, r.BrokerID, r.clean(old))...)
 	}
 	return append(records, &BrokerRecord{Broker: broker}), nil
+}
+
+// clean tells whether the process has everything that the last one had; old is
+// its registration, nil when there was none.
+func (r *Registration) clean(old *Broker) bool {
+	return old != nil && r.PreviousBrokerEpoch >= 0 && old.keptEverything(r.PreviousBrokerEpoch)
+}
+
+// broker is what the registration of a new process says.
+func (r *Registration) broker(old *Broker) Broker {
+	broker := Broker{
+		ID: r.BrokerID, Epoch: indexOfRecord, CleanSince: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints,
+		Features: r.Features, Rack: r.Rack, Dirs: r.Dirs, CordonedDirs: r.CordonedDirs,
+	}
+	if r.clean(old) {
+		broker.CleanSince = old.cleanSince()
+	}
+	return broker
 }
 
 // RegisterAlone registers and unfences the only broker of a cluster of one in
@@ -83,13 +97,9 @@ func (c *Controller) RegisterAlone(img *Image, r Registration) ([]Record, *Error
 		return nil, err
 	}
 	old := img.Broker(r.BrokerID)
-	broker := Broker{
-		ID: r.BrokerID, Epoch: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints, Features: r.Features,
-		Rack: r.Rack, Dirs: r.Dirs, CordonedDirs: r.CordonedDirs,
-	}
 	if old == nil || !old.Active() || old.Rack != r.Rack || !slices.Equal(old.Dirs, r.Dirs) ||
 		!slices.Equal(old.Endpoints, r.Endpoints) || !slices.Equal(old.Features, r.Features) || !slices.Equal(old.CordonedDirs, r.CordonedDirs) {
-		records = append(records, &BrokerRecord{Broker: broker})
+		records = append(records, &BrokerRecord{Broker: r.broker(old)})
 	}
 	return append(records, c.electLeaderless(img, r.BrokerID)...), nil
 }

@@ -45,7 +45,8 @@ func (s *stage) doBrokers(args []string, named map[string]string) string {
 }
 
 // doRegister plays: register ID: the broker starts anew. clean: it stopped in order before.
-// gone: the controller saw its last process end. again: the same process
+// knows=N: it last knew of epoch N and has lost nothing since. gone: the
+// controller saw its last process end. again: the same process
 // registers once more. rack=NAME dirs=N
 func (s *stage) doRegister(args []string, named map[string]string) string {
 	id := s.number(args[0])
@@ -61,6 +62,9 @@ func (s *stage) doRegister(args []string, named map[string]string) string {
 	}
 	if has(args, "clean") {
 		r.PreviousBrokerEpoch = s.img.BrokerEpoch(id)
+	}
+	if named["knows"] != "" {
+		r.PreviousBrokerEpoch = int64(s.number(named["knows"]))
 	}
 	dirs := int32(1)
 	if named["dirs"] != "" {

@@ -38,7 +38,7 @@ func (c *Controller) UpdateFeatures(img *Image, updates []FeatureUpdate, validat
 		proposed[u.Name] = u.Level
 	}
 	for _, u := range updates {
-		if err := checkFeatureUpdate(img, u, proposed); err != nil {
+		if err := c.checkFeatureUpdate(img, u, proposed); err != nil {
 			return nil, err
 		}
 		if img.Features[u.Name] != u.Level {
@@ -57,7 +57,7 @@ func (c *Controller) UpdateFeatures(img *Image, updates []FeatureUpdate, validat
 	return records, nil
 }
 
-func checkFeatureUpdate(img *Image, u FeatureUpdate, proposed map[string]int16) *Error {
+func (c *Controller) checkFeatureUpdate(img *Image, u FeatureUpdate, proposed map[string]int16) *Error {
 	invalid := func(reason string) *Error {
 		return refuse(CodeInvalidUpdateVersion, "Invalid update version %d for feature %s. %s", u.Level, u.Name, reason)
 	}
@@ -68,7 +68,7 @@ func checkFeatureUpdate(img *Image, u FeatureUpdate, proposed map[string]int16) 
 	case u.Level < 0:
 		return invalid("A feature version cannot be less than 0.")
 	}
-	if reason := whyUnsupported(img, u); reason != "" {
+	if reason := c.whyUnsupported(img, u); reason != "" {
 		return invalid(reason)
 	}
 	switch {
@@ -91,9 +91,9 @@ const elrNeeds = 23
 
 // whyUnsupported says which broker does not support the level; "" if all do
 // (Kafka: QuorumFeatures.reasonNotSupported).
-func whyUnsupported(img *Image, u FeatureUpdate) string {
+func (c *Controller) whyUnsupported(img *Image, u FeatureUpdate) string {
 	local := Broker{}
-	if reason := local.whyUnsupported("Local controller", u); reason != "" {
+	if reason := local.whyUnsupported(fmt.Sprintf("Local controller %d", c.NodeID), u); reason != "" {
 		return reason
 	}
 	for i := range img.Brokers {
