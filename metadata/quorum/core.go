@@ -25,8 +25,8 @@ const (
 	maxInflightMessages = 64
 	// maxCommittedBytes bounds what is applied in one go.
 	maxCommittedBytes = 4 << 20
-	// campaignSpreadMs spreads the elections of followers that lost their
-	// leader's connection at the same moment.
+	// campaignSpreadMs is the measure of time between the elections of followers
+	// that lost their leader's connection at the same moment.
 	campaignSpreadMs = 100
 	// minLogBytes keeps small logs from being replaced by snapshots often.
 	minLogBytes = 256 << 10

@@ -57,10 +57,23 @@ func (c *Core) Disconnected(nowMs int64, node int32) {
 		c.rn.ReportSnapshot(raftID(node), raft.SnapshotFailure)
 	} else if c.leader.ID == node {
 		_ = c.rn.ForgetLeader() // fails for other roles, which know no leader
-		c.electionAtMs = c.nowMs + c.between(0, campaignSpreadMs)
+		c.electionAtMs = c.nowMs + c.turnMs(node)
 		c.hurryUntilMs = c.nowMs + c.cfg.ElectionTimeoutMs
 	}
 	c.drain()
+}
+
+// turnMs is how long this member waits before it wants to succeed a leader whose
+// connection broke. The voters take turns by their ids, because two at a time
+// get in each other's way; the first waits too, until the others have noticed.
+func (c *Core) turnMs(leader int32) int64 {
+	turn := int64(0)
+	for _, id := range c.conf.Voters {
+		if id < c.id && nodeID(id) != leader {
+			turn++
+		}
+	}
+	return campaignSpreadMs/10 + turn*campaignSpreadMs/2 + c.between(0, campaignSpreadMs/10)
 }
 
 // Dropped tells that a message was not sent: the member has no connection, or

@@ -204,13 +204,17 @@ func TestAKilledNodeHasWhatItAnswered(t *testing.T) {
 func TestAFailedWriteEndsTheNodesPart(t *testing.T) {
 	all := group(t, 3)
 	var members []*member
+	failed := make(chan error, 3)
 	for _, opts := range all {
-		members = append(members, start(t, opts))
+		members = append(members, start(t, opts, func(n *Node) { n.OnFailed(func(err error) { failed <- err }) }))
 	}
 	leader := leaderOf(t, members...)
 	mustSet(t, leader.Node, "a", "1")
 	_ = leader.disk.db.Close() // every write fails from now on
 	if _, err := set(leader.Node, "b", "2"); err == nil || !strings.Contains(err.Error(), "cannot write the metadata file") {
+		t.Error(err)
+	}
+	if err := <-failed; !strings.Contains(err.Error(), "cannot write the metadata file") {
 		t.Error(err)
 	}
 	if _, err := set(leader.Node, "b", "2"); err == nil || !strings.Contains(err.Error(), "takes no changes since this node failed") {

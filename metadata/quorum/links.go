@@ -23,6 +23,9 @@ const (
 	patience = time.Second
 	// helloTimeout bounds dialing and the exchange of hellos, each.
 	helloTimeout = 2 * time.Second
+	// keepAlive is after how long the kernel asks whether a silent peer is
+	// there, and how often; after three questions it is not.
+	keepAlive = 3 * time.Second
 	// quietTries fail without a warning: at a start not all nodes are up.
 	quietTries = 10
 	// repeatRefusal is how long the same trouble is not logged again.
@@ -162,11 +165,11 @@ func (l *links) judge(r roster, h *hello, addr string) (int16, string) {
 	live := l.mu.streams[h.self.ID]
 	l.mu.Unlock()
 	switch {
-	case h.to >= 0 && h.to != self.ID:
-		return helloOtherNode, fmt.Sprintf("node %d expected node %d here, but this is node %d; correct the addresses in controller.quorum.voters", h.self.ID, h.to, self.ID)
 	case r.clusterID != "" && h.clusterID != "" && r.clusterID != h.clusterID:
 		return helloWrongCluster, fmt.Sprintf("node %d at %s belongs to cluster %s, but node %d belongs to cluster %s; correct its controller addresses, or format its directories for this cluster",
 			h.self.ID, addr, h.clusterID, self.ID, r.clusterID)
+	case h.to >= 0 && h.to != self.ID:
+		return helloOtherNode, fmt.Sprintf("node %d expected node %d here, but this is node %d; correct the addresses in controller.quorum.voters", h.self.ID, h.to, self.ID)
 	case h.self.ID == self.ID:
 		return helloDuplicateNode, fmt.Sprintf("node.id %d is used twice: by the node with directory id %s and by the one with directory id %s at %s; give one of them another node.id",
 			self.ID, self.Dir, h.self.Dir, addr)
@@ -254,6 +257,10 @@ func (l *links) adopt(conn net.Conn, firstFrame []byte) error {
 func (l *links) add(conn net.Conn, peer *hello) error {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		// A machine that lost power closes nothing: find out soon.
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3})
 	}
 	s := newStream(l, conn, peer)
 	l.mu.Lock()

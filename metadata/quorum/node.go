@@ -98,6 +98,7 @@ type Node struct {
 	watchers  []func(old, next *metadata.Image)
 	onLeader  []func(id, epoch int32)
 	peerDown  []func(nodeID int32)
+	onFailed  []func(err error)
 	indexMu   sync.Mutex
 	indexWait []indexWaiter
 
@@ -151,6 +152,7 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.image.Store(n.mu.core.Image())
+	n.compareVoters()
 	n.mu.turn = make(chan struct{})
 	n.mu.done = map[uint64][]chan error{}
 	n.mu.timerMs = math.MaxInt64
@@ -159,6 +161,28 @@ func Open(o Options) (*Node, error) {
 	n.notices.init()
 	n.links = newLinks(n)
 	return n, nil
+}
+
+// compareVoters says when the configured voters are not those of the group,
+// which change with AddVoter and RemoveVoter alone.
+func (n *Node) compareVoters() {
+	r := n.roster()
+	voters := r.voters()
+	same := len(voters) == len(n.opts.Voters)
+	for _, v := range n.opts.Voters {
+		same = same && r.voting[v.ID]
+	}
+	if len(voters) == 0 || len(n.opts.Voters) == 0 || same {
+		return
+	}
+	ids := func(list []Voter) (ids []int32) {
+		for _, v := range list {
+			ids = append(ids, v.ID)
+		}
+		return ids
+	}
+	n.log.Warn("metadata quorum: controller.quorum.voters is not what the quorum itself says, which counts; correct it, or change the quorum with kafka-metadata-quorum.sh",
+		"configured", ids(n.opts.Voters), "quorum", ids(voters))
 }
 
 // check refuses settings with which there can be no group.
@@ -259,6 +283,11 @@ func (n *Node) OnLeader(f func(id, epoch int32)) { n.onLeader = append(n.onLeade
 // not when the member is slow or silent. PeerDown is for before Start.
 func (n *Node) PeerDown(f func(nodeID int32)) { n.peerDown = append(n.peerDown, f) }
 
+// OnFailed calls f once if the node can take no more part, because its disk
+// failed or its log does not fit its group's: its image stands still from then
+// on. OnFailed is for before Start.
+func (n *Node) OnFailed(f func(err error)) { n.onFailed = append(n.onFailed, f) }
+
 // Leader is who leads in which epoch, as far as this node knows; -1: nobody.
 func (n *Node) Leader() (id, epoch int32) {
 	n.mu.Lock()
@@ -353,7 +382,12 @@ func (n *Node) dispatchNewsLocked(e *Effects) {
 	if e.Failed != nil {
 		n.mu.failed = e.Failed
 		n.log.Error("the node takes no more part in the metadata quorum; restart it when the cause is repaired", "error", e.Failed)
-		n.notices.put(n.links.closeAll)
+		n.notices.put(func() {
+			n.links.closeAll()
+			for _, f := range n.onFailed {
+				f(e.Failed)
+			}
+		})
 	}
 	if e.Leader != nil {
 		leader := *e.Leader
