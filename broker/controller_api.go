@@ -15,7 +15,7 @@ import (
 // controllerAPI is an API whose answer only the active controller knows,
 // because it changes the metadata or asks about the quorum.
 type controllerAPI struct {
-	key, min, max int16
+	Key, Min, Max int16
 	// decide answers on the active controller. It runs on a goroutine of its
 	// own and may wait. errNotController means that this node is not, or not
 	// any more, the active one; then the request goes to the one that is.
@@ -31,12 +31,13 @@ var controllerAPIs [maxAPIKey + 1]*controllerAPI
 // registerController adds an API of the active controller. Each handle_NN file
 // calls it from init. What clients may ask any broker is also registered there.
 func registerController(a controllerAPI) {
-	if a.key < 0 || a.key > maxAPIKey || controllerAPIs[a.key] != nil || a.decide == nil || a.refuse == nil {
-		panic(fmt.Sprintf("BUG: controller API key %d registered twice, out of range or unfinished", a.key))
+	if a.Key < 0 || a.Key > maxAPIKey || controllerAPIs[a.Key] != nil || a.decide == nil || a.refuse == nil {
+		panic(fmt.Sprintf("BUG: controller API key %d registered twice, out of range or unfinished", a.Key))
 	}
-	controllerAPIs[a.key] = &a
+	controllerAPIs[a.Key] = &a
 	if a.clients {
-		register(API{Key: a.key, Min: a.min, Max: a.max, Handle: handleAtController})
+		forwarded := API{Key: a.Key, Min: a.Min, Max: a.Max, Handle: handleAtController}
+		register(forwarded)
 	}
 }
 
@@ -59,7 +60,7 @@ func controllerListenerAPI(key int16) *API {
 		return nil
 	}
 	if a := controllerAPIs[key]; a != nil {
-		return &API{Key: a.key, Min: a.min, Max: a.max, Handle: handleOnController}
+		return &API{Key: a.Key, Min: a.Min, Max: a.Max, Handle: handleOnController}
 	}
 	return listenerTable[key]
 }

@@ -63,6 +63,9 @@ func newGroup3(t *testing.T, extra ...string) *group3 {
 func (g *group3) voters() string {
 	var voters []string
 	for id := int32(1); id <= 3; id++ {
+		if g.roles[id] == "broker" {
+			continue
+		}
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", id, g.ports[id]))
 	}
 	return strings.Join(voters, ",")
@@ -80,6 +83,8 @@ func (g *group3) properties(id int32) []string {
 		p = append(p, "listeners", fmt.Sprintf("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:%d", g.ports[id]))
 	case "controller":
 		p = append(p, "listeners", fmt.Sprintf("CONTROLLER://127.0.0.1:%d", g.ports[id]))
+	default:
+		p = append(p, "listeners", "PLAINTEXT://127.0.0.1:0")
 	}
 	return append(p, g.extra...)
 }
@@ -131,11 +136,14 @@ func (g *group3) kill(id int32) {
 	b.closeData()
 }
 
-// served is a connection to a node as of a client.
-func (g *group3) client(id int32) *served {
+// client is a connection to a node as of a client.
+func (g *group3) client(id int32) *served { return g.dial(id, "PLAINTEXT") }
+
+// dial connects to a listener of a node.
+func (g *group3) dial(id int32, listener string) *served {
 	g.t.Helper()
 	b := g.nodes[id]
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.Port("PLAINTEXT")))
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.Port(listener)))
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -296,5 +304,114 @@ func TestClusterControlledShutdown(t *testing.T) {
 	g.start(leaving)
 	if got := g.nodes[leaving].member.previousEpoch; got != b.brokerEpoch() {
 		t.Errorf("the last clean epoch is %d, want %d", got, b.brokerEpoch())
+	}
+}
+
+func TestClusterRolesApart(t *testing.T) {
+	g := newGroup3(t)
+	g.roles[1], g.roles[2], g.roles[3] = "controller", "broker", "broker"
+	g.start(1, 2, 3)
+	g.createTopic(2, "t", 4, 2)
+	eventually(t, func() string {
+		if resp := g.describe(3, "t"); len(resp.Brokers) != 2 || len(resp.Topics[0].Partitions) != 4 {
+			return fmt.Sprintf("%+v", resp)
+		}
+		return ""
+	})
+	if d := g.nodes[1]; d.net != nil || d.logs != nil {
+		t.Error("the controller hosts partitions")
+	}
+	g.kill(3)
+	eventually(t, func() string {
+		for i, p := range g.nodes[2].meta.Image().Topic("t").Partitions {
+			if p.Leader != 2 {
+				return fmt.Sprintf("partition %d is %+v", i, p)
+			}
+		}
+		return ""
+	})
+	quorum := g.client(2).do(&kmsg.DescribeQuorumRequest{Version: 2, Topics: []kmsg.DescribeQuorumRequestTopic{
+		{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}}).(*kmsg.DescribeQuorumResponse)
+	if p := quorum.Topics[0].Partitions[0]; p.LeaderID != 1 || len(p.CurrentVoters) != 1 || len(p.Observers) != 2 {
+		t.Errorf("quorum %+v", p)
+	}
+}
+
+// TestControllerListener asks controllers directly, as tools do with
+// --bootstrap-controller.
+func TestControllerListener(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	active := g.controller()
+	standby := g.dial(g.other(active), "CONTROLLER")
+	versions := standby.apiVersions(3, 3, "x")
+	if versions.ErrorCode != 0 || len(versions.FinalizedFeatures) == 0 || slices.ContainsFunc(versions.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey == 0 || k.ApiKey > 92 }) {
+		t.Errorf("%+v", versions)
+	}
+	for endpoint, want := range map[int8]int16{endpointController: 0, endpointBroker: kerr.MismatchedEndpointType.Code, 9: kerr.UnsupportedEndpointType.Code} {
+		cluster := standby.do(&kmsg.DescribeClusterRequest{Version: 2, EndpointType: endpoint}).(*kmsg.DescribeClusterResponse)
+		if cluster.ErrorCode != want || want == 0 && (cluster.ControllerID != active || len(cluster.Brokers) != 3 || int(cluster.Brokers[0].Port) != g.ports[1]) {
+			t.Errorf("endpoint type %d: %+v", endpoint, cluster)
+		}
+	}
+	// A controller that is not the active one passes a client's change on, and
+	// tells a broker that it asks the wrong one.
+	made := standby.do(&kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{{Topic: "t", NumPartitions: 1, ReplicationFactor: 3}}}).(*kmsg.CreateTopicsResponse)
+	if made.Topics[0].ErrorCode != 0 {
+		t.Errorf("%+v", made.Topics[0])
+	}
+	beat := standby.do(&kmsg.BrokerHeartbeatRequest{Version: 2, BrokerID: 1}).(*kmsg.BrokerHeartbeatResponse)
+	if beat.ErrorCode != kerr.NotController.Code {
+		t.Errorf("%+v", beat)
+	}
+	stale := g.dial(active, "CONTROLLER").do(&kmsg.BrokerHeartbeatRequest{Version: 2, BrokerID: 1, BrokerEpoch: 1}).(*kmsg.BrokerHeartbeatResponse)
+	if stale.ErrorCode != kerr.StaleBrokerEpoch.Code {
+		t.Errorf("%+v", stale)
+	}
+	wrong := kmsg.NewPtrBrokerRegistrationRequest()
+	wrong.Version, wrong.BrokerID, wrong.ClusterID = 4, 7, "another"
+	if resp := g.dial(active, "CONTROLLER").do(wrong).(*kmsg.BrokerRegistrationResponse); resp.ErrorCode != kerr.InconsistentClusterID.Code {
+		t.Errorf("%+v", resp)
+	}
+}
+
+func TestReassignmentAPIs(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	c := g.client(g.other(g.controller()))
+	g.createTopic(1, "t", 2, 1)
+	first := g.nodes[1].meta.Image().Topic("t").Partitions[0].Leader
+	target := first%3 + 1
+	alter := func(replicas []int32) *kmsg.AlterPartitionAssignmentsResponse {
+		return c.do(&kmsg.AlterPartitionAssignmentsRequest{Version: 1, TimeoutMillis: 10_000, AllowReplicationFactorChange: true,
+			Topics: []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "t", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{
+				{Partition: 0, Replicas: replicas}, {Partition: 9, Replicas: replicas}}}}}).(*kmsg.AlterPartitionAssignmentsResponse)
+	}
+	moved := alter([]int32{target})
+	if p := moved.Topics[0].Partitions; moved.ErrorCode != 0 || p[0].ErrorCode != 0 || p[1].ErrorCode != kerr.UnknownTopicOrPartition.Code {
+		t.Fatalf("%+v", moved)
+	}
+	// The follower catches up, joins, and the old replica leaves.
+	eventually(t, func() string {
+		p := g.nodes[1].meta.Image().Topic("t").Partitions[0]
+		if !slices.Equal(p.Replicas, []int32{target}) || p.Leader != target || p.Reassigning() {
+			return fmt.Sprintf("partition %+v", p)
+		}
+		return ""
+	})
+	list := c.do(&kmsg.ListPartitionReassignmentsRequest{TimeoutMillis: 10_000}).(*kmsg.ListPartitionReassignmentsResponse)
+	if list.ErrorCode != 0 || len(list.Topics) != 0 {
+		t.Errorf("%+v", list)
+	}
+	if cancel := alter(nil); cancel.Topics[0].Partitions[0].ErrorCode != kerr.NoReassignmentInProgress.Code {
+		t.Errorf("%+v", cancel.Topics[0])
+	}
+	elected := c.do(&kmsg.ElectLeadersRequest{Version: 2, TimeoutMillis: 10_000, Topics: []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0, 9}}}}).(*kmsg.ElectLeadersResponse)
+	if p := elected.Topics[0].Partitions; p[0].ErrorCode != kerr.ElectionNotNeeded.Code || p[1].ErrorCode != kerr.UnknownTopicOrPartition.Code {
+		t.Errorf("%+v", elected)
+	}
+	unregistered := c.do(&kmsg.UnregisterBrokerRequest{BrokerID: 9}).(*kmsg.UnregisterBrokerResponse)
+	if unregistered.ErrorCode != kerr.BrokerIDNotRegistered.Code {
+		t.Errorf("%+v", unregistered)
 	}
 }

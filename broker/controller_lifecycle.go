@@ -52,15 +52,15 @@ type lifecycle struct {
 
 // Times of the lifecycle that Kafka has no keys for.
 const (
-	lifecycleRetryMin  = 20 * time.Millisecond
-	lifecycleRetryMax  = 500 * time.Millisecond
-	shutdownBeat       = 50 * time.Millisecond // between heartbeats while leaders move
-	clockTolerance     = 10 * time.Second
-	clockComplaint     = time.Minute
-	maxControlledStop  = 30 * time.Second
+	lifecycleRetryMin = 20 * time.Millisecond
+	lifecycleRetryMax = 500 * time.Millisecond
+	shutdownBeat      = 50 * time.Millisecond // between heartbeats while leaders move
+	clockTolerance    = 10 * time.Second
+	clockComplaint    = time.Minute
+	maxControlledStop = 30 * time.Second
 	// maxUnheardStop ends a controlled stop while no controller answers: they
 	// may be stopping too.
-	maxUnheardStop = 1500 * time.Millisecond
+	maxUnheardStop     = 1500 * time.Millisecond
 	waitingForMajority = 5 * time.Second // until the log says what the start waits for
 )
 

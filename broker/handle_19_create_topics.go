@@ -15,7 +15,7 @@ import (
 // A topic is on the disks of a majority of the controllers, and its logs on
 // this broker are open, when the answer leaves.
 func init() {
-	registerController(controllerAPI{key: 19, min: 2, max: 7, decide: decideCreateTopics, refuse: refuseCreateTopics, clients: true})
+	registerController(controllerAPI{Key: 19, Min: 2, Max: 7, decide: decideCreateTopics, refuse: refuseCreateTopics, clients: true})
 }
 
 func decideCreateTopics(b *Broker, r *Request) (kmsg.Response, error) {

@@ -17,7 +17,7 @@ import (
 // When the answer leaves, the topic is gone from the metadata on disk and its
 // partitions are not served any more; their files go later.
 func init() {
-	registerController(controllerAPI{key: 20, min: 1, max: 6, decide: decideDeleteTopics, refuse: refuseDeleteTopics, clients: true})
+	registerController(controllerAPI{Key: 20, Min: 1, Max: 6, decide: decideDeleteTopics, refuse: refuseDeleteTopics, clients: true})
 }
 
 func topicsToDelete(req *kmsg.DeleteTopicsRequest) (refs []metadata.TopicRef) {

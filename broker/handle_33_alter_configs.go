@@ -13,7 +13,7 @@ import (
 //
 // Newer clients use IncrementalAlterConfigs.
 func init() {
-	registerController(controllerAPI{key: 33, min: 0, max: 2, decide: decideAlterConfigs, refuse: refuseAlterConfigs, clients: true})
+	registerController(controllerAPI{Key: 33, Min: 0, Max: 2, decide: decideAlterConfigs, refuse: refuseAlterConfigs, clients: true})
 }
 
 func decideAlterConfigs(b *Broker, r *Request) (kmsg.Response, error) {

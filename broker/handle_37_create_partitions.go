@@ -11,7 +11,7 @@ import (
 //	v2  flexible
 //	v3  THROTTLING_QUOTA_EXCEEDED, which does not occur here (KIP-599)
 func init() {
-	registerController(controllerAPI{key: 37, min: 0, max: 3, decide: decideCreatePartitions, refuse: refuseCreatePartitions, clients: true})
+	registerController(controllerAPI{Key: 37, Min: 0, Max: 3, decide: decideCreatePartitions, refuse: refuseCreatePartitions, clients: true})
 }
 
 func decideCreatePartitions(b *Broker, r *Request) (kmsg.Response, error) {

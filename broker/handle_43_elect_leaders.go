@@ -13,7 +13,7 @@ import (
 //	v1  unclean elections (KIP-460)
 //	v2  flexible
 func init() {
-	registerController(controllerAPI{key: 43, min: 0, max: 2, decide: decideElectLeaders, refuse: refuseElectLeaders, clients: true})
+	registerController(controllerAPI{Key: 43, Min: 0, Max: 2, decide: decideElectLeaders, refuse: refuseElectLeaders, clients: true})
 }
 
 func decideElectLeaders(b *Broker, r *Request) (kmsg.Response, error) {

@@ -14,7 +14,7 @@ import (
 // Topics, single brokers, and the defaults of all brokers. The change is in
 // force on the broker that was asked when the answer leaves.
 func init() {
-	registerController(controllerAPI{key: 44, min: 0, max: 1, decide: decideIncrementalAlterConfigs, refuse: refuseIncrementalAlterConfigs, clients: true})
+	registerController(controllerAPI{Key: 44, Min: 0, Max: 1, decide: decideIncrementalAlterConfigs, refuse: refuseIncrementalAlterConfigs, clients: true})
 }
 
 func decideIncrementalAlterConfigs(b *Broker, r *Request) (kmsg.Response, error) {

@@ -11,7 +11,7 @@ import (
 //
 //	v1  the client says whether the replication factor may change (KIP-860)
 func init() {
-	registerController(controllerAPI{key: 45, min: 0, max: 1, decide: decideReassignments, refuse: refuseReassignments, clients: true})
+	registerController(controllerAPI{Key: 45, Min: 0, Max: 1, decide: decideReassignments, refuse: refuseReassignments, clients: true})
 }
 
 func decideReassignments(b *Broker, r *Request) (kmsg.Response, error) {

@@ -9,7 +9,7 @@ import (
 // ListPartitionReassignments, version 0 (KIP-455): what is on the move, by the
 // active controller's newest state.
 func init() {
-	registerController(controllerAPI{key: 46, min: 0, max: 0, decide: decideListReassignments, refuse: refuseListReassignments, clients: true})
+	registerController(controllerAPI{Key: 46, Min: 0, Max: 0, decide: decideListReassignments, refuse: refuseListReassignments, clients: true})
 }
 
 func decideListReassignments(b *Broker, r *Request) (kmsg.Response, error) {

@@ -14,7 +14,7 @@ import (
 //	v1  when replicas were last heard of and caught up (KIP-836)
 //	v2  directory ids, addresses and error messages (KIP-853)
 func init() {
-	registerController(controllerAPI{key: 55, min: 0, max: 2, decide: decideDescribeQuorum, refuse: refuseDescribeQuorum, clients: true})
+	registerController(controllerAPI{Key: 55, Min: 0, Max: 2, decide: decideDescribeQuorum, refuse: refuseDescribeQuorum, clients: true})
 }
 
 // clusterMetadataTopic is Kafka's name for the metadata log.

@@ -13,7 +13,7 @@ import (
 //
 //	v3  broker epochs of the members (KIP-903)
 func init() {
-	registerController(controllerAPI{key: 56, min: 2, max: 3, decide: decideAlterPartition, refuse: refuseAlterPartition})
+	registerController(controllerAPI{Key: 56, Min: 2, Max: 3, decide: decideAlterPartition, refuse: refuseAlterPartition})
 }
 
 func decideAlterPartition(b *Broker, r *Request) (kmsg.Response, error) {

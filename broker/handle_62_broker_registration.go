@@ -15,7 +15,7 @@ import (
 //	v3  broker epoch of the last clean stop (KIP-966)
 //	v4  features with a least level of 0
 func init() {
-	registerController(controllerAPI{key: 62, min: 0, max: 4, decide: decideRegistration, refuse: refuseRegistration})
+	registerController(controllerAPI{Key: 62, Min: 0, Max: 4, decide: decideRegistration, refuse: refuseRegistration})
 }
 
 func decideRegistration(b *Broker, r *Request) (kmsg.Response, error) {

@@ -17,7 +17,7 @@ import (
 // The answer carries, in tagged fields of ours, the index of the metadata it is
 // about and the controller's wall clock.
 func init() {
-	registerController(controllerAPI{key: 63, min: 0, max: 2, decide: decideHeartbeat, refuse: refuseHeartbeat})
+	registerController(controllerAPI{Key: 63, Min: 0, Max: 2, decide: decideHeartbeat, refuse: refuseHeartbeat})
 }
 
 func decideHeartbeat(b *Broker, r *Request) (kmsg.Response, error) {

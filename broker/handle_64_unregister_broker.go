@@ -10,7 +10,7 @@ import (
 
 // UnregisterBroker, version 0 (KIP-631): forgets a broker for good.
 func init() {
-	registerController(controllerAPI{key: 64, min: 0, max: 0, decide: decideUnregister, refuse: refuseUnregister, clients: true})
+	registerController(controllerAPI{Key: 64, Min: 0, Max: 0, decide: decideUnregister, refuse: refuseUnregister, clients: true})
 }
 
 func decideUnregister(b *Broker, r *Request) (kmsg.Response, error) {

@@ -10,7 +10,7 @@ import (
 // AllocateProducerIds, version 0 (KIP-730), answered by controllers: a block of
 // producer ids for a broker to hand out.
 func init() {
-	registerController(controllerAPI{key: 67, min: 0, max: 0, decide: decideProducerIDs, refuse: refuseProducerIDs})
+	registerController(controllerAPI{Key: 67, Min: 0, Max: 0, decide: decideProducerIDs, refuse: refuseProducerIDs})
 }
 
 func decideProducerIDs(b *Broker, r *Request) (kmsg.Response, error) {

@@ -11,7 +11,7 @@ import (
 // AssignReplicasToDirs, version 0 (KIP-858), answered by controllers: brokers
 // with several log directories say which one holds which replica.
 func init() {
-	registerController(controllerAPI{key: 73, min: 0, max: 0, decide: decideAssignDirs, refuse: refuseAssignDirs})
+	registerController(controllerAPI{Key: 73, Min: 0, Max: 0, decide: decideAssignDirs, refuse: refuseAssignDirs})
 }
 
 func decideAssignDirs(b *Broker, r *Request) (kmsg.Response, error) {

@@ -18,7 +18,7 @@ import (
 //
 //	v1  the client may ask for an answer before the change is committed (KIP-1186)
 func init() {
-	registerController(controllerAPI{key: 80, min: 0, max: 1, decide: decideAddVoter, refuse: refuseAddVoter, clients: true})
+	registerController(controllerAPI{Key: 80, Min: 0, Max: 1, decide: decideAddVoter, refuse: refuseAddVoter, clients: true})
 }
 
 func decideAddVoter(b *Broker, r *Request) (kmsg.Response, error) {

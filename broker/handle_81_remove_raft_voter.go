@@ -12,7 +12,7 @@ import (
 // RemoveRaftVoter, version 0 (KIP-853): a controller loses its vote, before it
 // is stopped for good.
 func init() {
-	registerController(controllerAPI{key: 81, min: 0, max: 0, decide: decideRemoveVoter, refuse: refuseRemoveVoter, clients: true})
+	registerController(controllerAPI{Key: 81, Min: 0, Max: 0, decide: decideRemoveVoter, refuse: refuseRemoveVoter, clients: true})
 }
 
 func decideRemoveVoter(b *Broker, r *Request) (kmsg.Response, error) {

@@ -2,9 +2,7 @@ package broker
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -19,45 +17,6 @@ import (
 	"freshet/vfs"
 )
 
-// initialControllersFile lies beside the metadata and says with which
-// controllers the quorum is founded: the text of kafka-storage.sh
-// --initial-controllers, or nothing for a controller that joins later. It
-// counts only until there is metadata.
-const initialControllersFile = "initial-controllers"
-
-// WriteInitialControllers notes, when the storage of a controller is formatted,
-// who the first controllers are; none for one that joins a quorum that there is
-// already.
-func WriteInitialControllers(metadataLogDir string, voters []config.QuorumVoter) error {
-	texts := make([]string, len(voters))
-	for i, v := range voters {
-		texts[i] = v.String()
-	}
-	dir := filepath.Join(metadataLogDir, metadata.DirName)
-	fsys := vfs.OS{}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return fmt.Errorf("create metadata directory %s: %w", dir, err)
-	}
-	return vfs.WriteFileAtomic(fsys, filepath.Join(dir, initialControllersFile), []byte(strings.Join(texts, ",")+"\n"))
-}
-
-// readInitialControllers is what WriteInitialControllers wrote; ok is false
-// when it did not.
-func readInitialControllers(metadataLogDir string) (voters []config.QuorumVoter, ok bool, err error) {
-	path := filepath.Join(metadataLogDir, metadata.DirName, initialControllersFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil
-	}
-	if err == nil && strings.TrimSpace(string(text)) != "" {
-		voters, err = config.ParseInitialControllers(strings.TrimSpace(string(text)))
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("the initial controllers in %s cannot be read: %w", path, err)
-	}
-	return voters, true, nil
-}
-
 // quorumOptions says how this node takes part in the metadata quorum.
 func (b *Broker) quorumOptions(clusterID string, dir metadata.UUID, partitionDirs []string) (quorum.Options, error) {
 	cfg := b.Config()
@@ -68,28 +27,19 @@ func (b *Broker) quorumOptions(clusterID string, dir metadata.UUID, partitionDir
 		ElectionTimeoutMs: int(cfg.Role.ElectionTimeoutMs), FetchTimeoutMs: int(cfg.Role.FetchTimeoutMs), Dial: b.dial,
 	}
 	o.Host, o.Port = b.ownControllerAddress()
-	voters := cfg.Role.Voters
+	for _, v := range cfg.Role.Voters {
+		o.Voters = append(o.Voters, quorum.Voter{ID: v.ID, Host: v.Host, Port: v.Port})
+	}
 	if cfg.Role.Controller {
-		initial, ok, err := readInitialControllers(cfg.MetadataLogDir)
+		initial, ok, err := quorum.ReadInitialControllers(cfg.MetadataLogDir)
 		if err != nil {
 			return o, err
 		}
 		if ok {
-			voters = initial
-		} else if len(voters) == 0 && cfg.OwnBootstrapOnly() {
+			o.Voters = initial
+		} else if len(o.Voters) == 0 && cfg.OwnBootstrapOnly() {
 			o.BootstrapServers = nil // there is nobody else to ask: a cluster by itself
 		}
-	}
-	for _, v := range voters {
-		voter := quorum.Voter{ID: v.ID, Host: v.Host, Port: v.Port}
-		if v.DirectoryID != "" {
-			id, err := metadata.ParseUUID(v.DirectoryID)
-			if err != nil {
-				return o, fmt.Errorf("the directory id of controller %d: %w", v.ID, err)
-			}
-			voter.Dir = id
-		}
-		o.Voters = append(o.Voters, voter)
 	}
 	founds := o.Voter && len(o.Voters) <= 1 && (len(o.Voters) == 1 && o.Voters[0].ID == cfg.NodeID || len(o.Voters)+len(o.BootstrapServers) == 0)
 	if clusterID == "" && !founds {

@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"freshet/broker"
 	"freshet/config"
 	"freshet/metadata"
+	"freshet/metadata/quorum"
 	"freshet/storage"
 	"freshet/vfs"
 )
@@ -155,17 +155,18 @@ func (o *storageFormat) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	own := storage.NewUUID()
+	f := formatting{cfg: cfg, dirs: dirs, clusterID: o.clusterID, metadataDirID: storage.NewUUID(), ignore: o.ignore, dynamic: write}
 	for _, v := range voters {
+		id, err := metadata.ParseUUID(v.DirectoryID)
+		if err != nil {
+			return failf("%v", err)
+		}
+		f.voters = append(f.voters, quorum.Voter{ID: v.ID, Dir: id, Host: v.Host, Port: v.Port})
 		if v.ID == cfg.NodeID {
-			id, err := metadata.ParseUUID(v.DirectoryID)
-			if err != nil {
-				return failf("%v", err)
-			}
-			own = storage.UUID(id)
+			f.metadataDirID = storage.UUID(id)
 		}
 	}
-	return formatDirs(cmd, formatting{cfg: cfg, dirs: dirs, clusterID: o.clusterID, metadataDirID: own, ignore: o.ignore, voters: voters, dynamic: write})
+	return formatDirs(cmd, f)
 }
 
 // controllers are the controllers that the quorum begins with, and whether they
@@ -202,7 +203,7 @@ type formatting struct {
 	clusterID     string
 	metadataDirID storage.UUID
 	ignore        bool
-	voters        []config.QuorumVoter
+	voters        []quorum.Voter
 	dynamic       bool // the first controllers are noted
 }
 
@@ -232,7 +233,7 @@ func formatDirs(cmd *cobra.Command, f formatting) error {
 		if dir == f.cfg.MetadataLogDir {
 			kind, meta.DirectoryID = f.describeMetadataDir(), f.metadataDirID
 			if f.dynamic {
-				if err := broker.WriteInitialControllers(dir, f.voters); err != nil {
+				if err := quorum.WriteInitialControllers(dir, f.voters); err != nil {
 					return failf("%v", err)
 				}
 			}
@@ -247,7 +248,7 @@ func formatDirs(cmd *cobra.Command, f formatting) error {
 
 // describeMetadataDir is Kafka's word for the directory that holds metadata.
 func (f *formatting) describeMetadataDir() string {
-	voter := slices.ContainsFunc(f.voters, func(v config.QuorumVoter) bool { return v.ID == f.cfg.NodeID })
+	voter := slices.ContainsFunc(f.voters, func(v quorum.Voter) bool { return v.ID == f.cfg.NodeID })
 	switch {
 	case voter:
 		return "dynamic metadata voter directory"

@@ -191,7 +191,8 @@ func formatted(t *tree) []violation {
 var handlerFile = regexp.MustCompile(`^broker/handle_(\d{2,})_[a-z0-9_]+\.go$`)
 
 // handlers wants one API key per handler file of the broker, the one its name
-// says: a call register(API{Key: NN, …}) with the number in plain sight.
+// says: a call register(API{Key: NN, …}) with the number in plain sight, or the
+// same with one of the other names of registrars.
 func handlers(t *tree) []violation {
 	var found []violation
 	for _, f := range t.files {
@@ -213,8 +214,12 @@ func handlers(t *tree) []violation {
 	return found
 }
 
-// registeredKeys are the literal keys of register(API{Key: …}) in a file; a
-// key that is not a literal is -1.
+// registrars are the functions of the broker that take an API.
+var registrars = []string{"register", "registerController", "registerOnController"}
+
+// registeredKeys are the literal keys of register(API{Key: …}) and its likes in
+// a file, each once; a key that is not a literal is -1. What is passed on in a
+// variable was registered elsewhere.
 func registeredKeys(f *goFile) []int {
 	var keys []int
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
@@ -222,11 +227,15 @@ func registeredKeys(f *goFile) []int {
 		if !ok || len(call.Args) != 1 {
 			return true
 		}
-		if fn, ok := call.Fun.(*ast.Ident); !ok || fn.Name != "register" {
+		if fn, ok := call.Fun.(*ast.Ident); !ok || !slices.Contains(registrars, fn.Name) {
 			return true
 		}
 		key := -1
-		if lit, ok := call.Args[0].(*ast.CompositeLit); ok {
+		lit, ok := call.Args[0].(*ast.CompositeLit)
+		if !ok {
+			return true
+		}
+		if len(lit.Elts) > 0 {
 			for _, elt := range lit.Elts {
 				kv, ok := elt.(*ast.KeyValueExpr)
 				if !ok {
@@ -242,7 +251,9 @@ func registeredKeys(f *goFile) []int {
 				}
 			}
 		}
-		keys = append(keys, key)
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
 		return true
 	})
 	return keys
