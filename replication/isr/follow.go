@@ -101,11 +101,13 @@ func truncation(log Log, p *Push, end int64, last int32) (Action, int64, int16) 
 			to = min(to, own)
 		}
 	}
-	if to < log.LogStartOffset() {
+	switch start := log.LogStartOffset(); {
+	case to < start:
 		return StartAt, p.LogStartOffset, CodeNone
-	}
-	if to == end && p.Epoch == last {
+	case to == end && p.Epoch == last:
 		return Answer, end, CodeNone
+	case to == start:
+		return StartAt, to, CodeNone // nothing stays, no epoch either
 	}
 	return Truncate, to, CodeNone
 }

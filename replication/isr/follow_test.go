@@ -39,7 +39,7 @@ func TestFollow(t *testing.T) {
 	f("our last epoch is not there, the one before ends later", Push{Kind: Probe, Offset: 18, Epoch: 2, LastEpoch: 4}, Truncate, 15, 0)
 	f("our last epoch is not there, the one before ends sooner", Push{Kind: Probe, Offset: 12, Epoch: 2, LastEpoch: 4}, Truncate, 12, 0)
 	f("an epoch in between, which we have not", Push{Kind: Probe, Offset: 18, Epoch: 3, LastEpoch: 4}, Truncate, 15, 0)
-	f("an epoch below ours", Push{Kind: Probe, Offset: 12, Epoch: 1, LastEpoch: 4}, Truncate, 10, 0)
+	f("an epoch below ours", Push{Kind: Probe, Offset: 12, Epoch: 1, LastEpoch: 4}, StartAt, 10, 0)
 	f("an end below our start", Push{Kind: Probe, Offset: 8, Epoch: 1, LastEpoch: 4}, StartAt, 3, 0)
 	f("nothing to cut", Push{Kind: Probe, Offset: 25, Epoch: 4, LastEpoch: 4}, Answer, 20, 0)
 	f("judged by another log", Push{Kind: Probe, Offset: 12, Epoch: 2, LastEpoch: 5}, Answer, 20, 0)

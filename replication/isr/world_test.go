@@ -351,6 +351,9 @@ func (w *world) receive(c *conn) {
 		n.log.truncateTo(offset)
 		n.hw = min(n.hw, offset)
 	case StartAt:
+		if offset < n.hw && w.lost == 0 {
+			w.fail("%d is to start at %d, below its high watermark %d", n.id, offset, n.hw)
+		}
 		n.log = memLog{start: offset}
 		n.hw = offset
 	}
