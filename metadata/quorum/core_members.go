@@ -1,6 +1,9 @@
 package quorum
 
 import (
+	"fmt"
+	"strings"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
@@ -216,7 +219,7 @@ func (c *Core) AddVoter(nowMs int64, v Voter) (uint64, error) {
 		return 0, err
 	}
 	if isVoter(c.conf, raftID(v.ID)) {
-		return 0, ErrDuplicateVoter
+		return 0, &voterError{fmt.Sprintf("The voter id for %s is already part of the set of voters %s.", voterKey(v.ID, v.Dir), c.voterKeys()), []error{ErrDuplicateVoter}}
 	}
 	return c.startChange(raftpb.ConfChangeType_ConfChangeAddNode, v), nil
 }
@@ -231,10 +234,10 @@ func (c *Core) RemoveVoter(nowMs int64, node int32, dir metadata.UUID) (uint64, 
 	}
 	known := findVoter(c.members, node)
 	if known == nil || !isVoter(c.conf, raftID(node)) || known.Dir != dir && known.Dir != metadata.ZeroUUID {
-		return 0, ErrVoterNotFound
+		return 0, c.cannotRemove(node, dir, ErrVoterNotFound)
 	}
 	if len(c.conf.Voters) == 1 {
-		return 0, ErrLastVoter
+		return 0, c.cannotRemove(node, dir, ErrVoterNotFound, ErrLastVoter)
 	}
 	if node == c.cfg.Self.ID {
 		if !c.Transfer(nowMs) {
@@ -247,6 +250,39 @@ func (c *Core) RemoveVoter(nowMs int64, node int32, dir metadata.UUID) (uint64, 
 		kind = raftpb.ConfChangeType_ConfChangeAddLearnerNode
 	}
 	return c.startChange(kind, *known), nil
+}
+
+// voterError is a refusal in Kafka's words (AddVoterHandler,
+// RemoveVoterHandler).
+type voterError struct {
+	message string
+	is      []error
+}
+
+func (e *voterError) Error() string   { return e.message }
+func (e *voterError) Unwrap() []error { return e.is }
+
+func (c *Core) cannotRemove(node int32, dir metadata.UUID, is ...error) error {
+	return &voterError{fmt.Sprintf("Cannot remove voter %s from the set of voters %s", voterKey(node, dir), c.voterKeys()), is}
+}
+
+// voterKey writes a voter as Kafka does (ReplicaKey).
+func voterKey(node int32, dir metadata.UUID) string {
+	text := "Optional.empty"
+	if dir != metadata.ZeroUUID {
+		text = "Optional[" + dir.String() + "]"
+	}
+	return fmt.Sprintf("ReplicaKey(id=%d, directoryId=%s)", node, text)
+}
+
+func (c *Core) voterKeys() string {
+	var keys []string
+	for _, m := range c.members {
+		if c.Voting(m.ID) {
+			keys = append(keys, voterKey(m.ID, m.Dir))
+		}
+	}
+	return "[" + strings.Join(keys, ", ") + "]"
 }
 
 // RemoveObserver forgets an observer that does not come back.

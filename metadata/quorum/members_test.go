@@ -121,7 +121,8 @@ func TestVotersComeAndGo(t *testing.T) {
 		if err := leader.AddVoter(within(t), v); err != nil {
 			t.Fatal(err)
 		}
-		if err := leader.AddVoter(within(t), v); !errors.Is(err, ErrDuplicateVoter) {
+		want := fmt.Sprintf("The voter id for ReplicaKey(id=%d, directoryId=Optional[%s]) is already part of the set of voters [ReplicaKey(id=1, ", v.ID, v.Dir)
+		if err := leader.AddVoter(within(t), v); !errors.Is(err, ErrDuplicateVoter) || !strings.HasPrefix(err.Error(), want) {
 			t.Error(err)
 		}
 	}
@@ -163,7 +164,7 @@ func TestVotersComeAndGo(t *testing.T) {
 	if err := next.RemoveVoter(within(t), other.opts.NodeID, other.opts.DirectoryID); err != nil {
 		t.Fatal(err)
 	}
-	if err := next.RemoveVoter(within(t), next.opts.NodeID, next.opts.DirectoryID); !errors.Is(err, ErrLastVoter) {
+	if err := next.RemoveVoter(within(t), next.opts.NodeID, next.opts.DirectoryID); !errors.Is(err, ErrLastVoter) || !errors.Is(err, ErrVoterNotFound) {
 		t.Error(err)
 	}
 	other.kill()
