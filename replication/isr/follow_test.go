@@ -56,3 +56,27 @@ func TestRefusalWithoutALog(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// emptied is a log whose records are all deleted, but that still knows their
+// epoch, as storage.Log does.
+type emptied struct {
+	memLog
+	last int32
+}
+
+func (l *emptied) LatestEpoch() int32 { return l.last }
+func (l *emptied) EndOffsetForEpoch(epoch int32) (int32, int64) {
+	if epoch > l.last {
+		return -1, -1
+	}
+	return epoch, l.start
+}
+
+// TestAnEmptyLogLosesItsEpoch: were it kept, the leader could ask forever.
+func TestAnEmptyLogLosesItsEpoch(t *testing.T) {
+	log := &emptied{memLog{start: 100}, 5}
+	p := Push{LeaderEpoch: 6, Kind: Probe, Offset: 110, Epoch: 4, LastEpoch: 5, LogStartOffset: 90}
+	if action, offset, _ := Follow(6, log, &p); action != StartAt || offset != 100 {
+		t.Errorf("%v %d, want to start at 100", action, offset)
+	}
+}

@@ -14,12 +14,15 @@ import (
 // lost and late answers of the controller, elections from the ISR. Every record
 // that a high watermark has passed must be in the log of every later leader,
 // and everything below any replica's high watermark must be the same. Then all
-// is healed, and all replicas must end up in sync and equal.
+// is healed, and all replicas must end up in sync and equal. Half of the
+// histories have eligible leader replicas (KIP-966), who must have all that was
+// committed just like the members of the ISR.
 func TestNothingCommittedIsLost(t *testing.T) {
 	for replicas := 3; replicas <= 5; replicas++ {
 		for minISR := 1; minISR <= 2; minISR++ {
 			t.Run(fmt.Sprintf("replicas=%d,min.insync.replicas=%d", replicas, minISR), rapid.MakeCheck(func(t *rapid.T) {
 				w := newWorld(replicas, minISR, 30, io.Discard, t.Fatalf)
+				w.elr = rapid.Bool().Draw(t, "eligible leader replicas")
 				w.batch = rapid.IntRange(1, 4).Draw(t, "batch")
 				for range 4 {
 					t.Repeat(actions(w))
@@ -142,7 +145,7 @@ func actions(w *world) map[string]func(*rapid.T) {
 		"restart": func(t *rapid.T) {
 			n := pick(t, w.nodes, func(n *node) bool { return !n.up })
 			lose := 0
-			if !slices.Contains(w.image.isr, n.id) || len(w.image.isr) > 1 {
+			if eligible := slices.Concat(w.image.isr, w.image.elr); !slices.Contains(eligible, n.id) || len(eligible) > 1 {
 				lose = rapid.IntRange(0, 4).Draw(t, "lose")
 			}
 			w.restart(n, lose, rapid.Int64Range(0, n.hw).Draw(t, "checkpoint"))

@@ -90,16 +90,21 @@ type image struct {
 	leader                      int32 // -1: nobody
 	leaderEpoch, partitionEpoch int32
 	isr                         []int32
+	elr                         []int32 // eligible leader replicas (KIP-966)
 	active                      []int32
 }
 
 func (m image) clone() image {
-	m.isr, m.active = slices.Clone(m.isr), slices.Clone(m.active)
+	m.isr, m.elr, m.active = slices.Clone(m.isr), slices.Clone(m.elr), slices.Clone(m.active)
 	return m
 }
 
 func (m image) String() string {
-	return fmt.Sprintf("leader %d epoch %d.%d isr %v active %v", m.leader, m.leaderEpoch, m.partitionEpoch, m.isr, m.active)
+	elr := ""
+	if len(m.elr) > 0 {
+		elr = fmt.Sprintf(" elr %v", m.elr)
+	}
+	return fmt.Sprintf("leader %d epoch %d.%d isr %v%s active %v", m.leader, m.leaderEpoch, m.partitionEpoch, m.isr, elr, m.active)
 }
 
 // node is a broker.
@@ -145,6 +150,7 @@ type world struct {
 	nodes     []*node
 	replicas  []int32
 	minISR    int
+	elr       bool // eligible.leader.replicas.version is 1
 	lagMs     int64
 	nowMs     int64
 	image     image
@@ -461,7 +467,7 @@ func (w *world) decide() {
 		}
 	}
 	if r.Code == CodeNone {
-		w.image.isr = slices.Clone(p.ISR)
+		w.setISR(slices.Clone(p.ISR))
 		w.image.partitionEpoch++
 		w.checkISR()
 		r.LeaderEpoch, r.PartitionEpoch, r.ISR = w.image.leaderEpoch, w.image.partitionEpoch, slices.Clone(p.ISR)
@@ -483,7 +489,7 @@ func (w *world) answer() {
 // elect makes id the leader; clean if it is in the ISR.
 func (w *world) elect(id int32) {
 	if !slices.Contains(w.image.isr, id) {
-		w.image.isr = []int32{id}
+		w.setISR([]int32{id})
 		w.forfeit(&w.node(id).log)
 	}
 	w.image.leader = id
@@ -491,6 +497,22 @@ func (w *world) elect(id int32) {
 	w.image.partitionEpoch++
 	w.checkISR()
 	w.printf("controller: %v", w.image)
+}
+
+// setISR changes the ISR. With fewer than min.insync.replicas the high
+// watermark stands still, so who leaves then stays eligible (Kafka:
+// PartitionChangeBuilder.populateTargetElr).
+func (w *world) setISR(isr []int32) {
+	m := &w.image
+	var elr []int32
+	if w.elr && len(isr) < min(w.minISR, len(w.replicas)) {
+		for _, id := range slices.Concat(m.elr, m.isr) {
+			if !slices.Contains(isr, id) && !slices.Contains(elr, id) {
+				elr = append(elr, id)
+			}
+		}
+	}
+	m.isr, m.elr = isr, elr
 }
 
 // forfeit gives up committed records that an uncleanly elected leader lacks.
@@ -505,24 +527,25 @@ func (w *world) forfeit(log *memLog) {
 
 // checkISR: whoever may be elected has every committed record.
 func (w *world) checkISR() {
-	for _, id := range w.image.isr {
+	for _, id := range slices.Concat(w.image.isr, w.image.elr) {
 		log := &w.node(id).log
 		for o, e := range w.committed {
 			if o >= log.start && (o >= log.LogEndOffset() || log.entries[o-log.start] != e) {
-				w.fail("%d, of the ISR at %d.%d, has not the record %v committed at offset %d: %v",
+				w.fail("%d, eligible at %d.%d, has not the record %v committed at offset %d: %v",
 					id, w.image.leaderEpoch, w.image.partitionEpoch, e, o, log)
 			}
 		}
 	}
 }
 
-// fence takes a broker out: of the ISR unless it is the last there, and of the
-// leadership (Kafka: ReplicationControlManager.handleBrokerFenced).
+// fence takes a broker out: of the ISR unless it is the last there (also then,
+// if eligible leader replicas keep it), and of the leadership (Kafka:
+// ReplicationControlManager.handleBrokerFenced).
 func (w *world) fence(id int32) {
 	m := &w.image
 	m.active = slices.DeleteFunc(m.active, func(a int32) bool { return a == id })
-	if slices.Contains(m.isr, id) && len(m.isr) > 1 {
-		m.isr = slices.DeleteFunc(slices.Clone(m.isr), func(a int32) bool { return a == id })
+	if slices.Contains(m.isr, id) && (len(m.isr) > 1 || w.elr && w.minISR > 1) {
+		w.setISR(slices.DeleteFunc(slices.Clone(m.isr), func(a int32) bool { return a == id }))
 		m.partitionEpoch++
 	}
 	if m.leader == id {
@@ -544,11 +567,15 @@ func (w *world) unfence(id int32) {
 	w.printf("controller: %v", w.image)
 }
 
-// electAny elects an active member of the ISR if there is no leader.
+// electAny elects an active member of the ISR if there is no leader, or with no
+// member active one of the eligible leader replicas.
 func (w *world) electAny() {
 	m := &w.image
-	for _, id := range m.isr {
+	for _, id := range slices.Concat(m.isr, m.elr) {
 		if m.leader < 0 && slices.Contains(m.active, id) {
+			if !slices.Contains(m.isr, id) {
+				w.setISR([]int32{id})
+			}
 			m.leader = id
 			m.leaderEpoch++
 			m.partitionEpoch++
@@ -578,8 +605,11 @@ func (w *world) crash(n *node) {
 // (KIP-966), unless it is alone there.
 func (w *world) restart(n *node, lose int, hw int64) {
 	w.fence(n.id)
-	if lose > 0 && slices.Contains(w.image.isr, n.id) {
-		w.fail("BUG: %d is still in the ISR", n.id)
+	if lose > 0 {
+		w.image.elr = slices.DeleteFunc(w.image.elr, func(id int32) bool { return id == n.id })
+		if slices.Contains(w.image.isr, n.id) {
+			w.fail("BUG: %d is still in the ISR", n.id)
+		}
 	}
 	n.log.truncateTo(max(n.log.start, n.log.LogEndOffset()-int64(lose)))
 	n.up = true
