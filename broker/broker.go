@@ -45,6 +45,9 @@ type Broker struct {
 	// topicMu serializes changes to what this broker hosts: topics opened,
 	// extended, reconfigured and dropped.
 	topicMu sync.Mutex
+	// newest is the newest image, published or just being taken over.
+	newest atomic.Pointer[metadata.Image]
+
 	// seen is the newest image shown to metadataChanged. Guarded by topicMu.
 	seen *metadata.Image
 
@@ -328,7 +331,7 @@ func (b *Broker) offlineDirs() (offline []string) {
 func (b *Broker) dirFailed(dir string, err error) {
 	slog.Error("log directory is offline: its partitions take no more appends; replace the disk and restart", "dir", dir, "error", err)
 	if b.member != nil {
-		b.member.wakeUp() // the controller moves what it led elsewhere
+		b.member.wakeUp() // the controller gives what it led to others
 	}
 	if len(b.offlineDirs()) < len(b.Config().LogDirs) {
 		return

@@ -225,7 +225,8 @@ func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 	req.CurrentMetadataOffset = b.meta.Image().Index
 	req.WantFence, req.WantShutdown = !lc.ready.Load(), lc.wantShutdown.Load()
 	for _, d := range b.logs.Dirs() {
-		if d.Err != nil {
+		// Where nobody else could lead, what is durable stays readable.
+		if d.Err != nil && !b.aloneInCluster() {
 			req.OfflineLogDirs = append(req.OfflineLogDirs, d.DirectoryID)
 		}
 	}

@@ -24,7 +24,6 @@ var (
 	descUnderMin     = desc("kafka_server_replicamanager_underminisrpartitioncount", "Led partitions with fewer in-sync replicas than min.insync.replicas.")
 	descReplOut      = desc("kafka_server_brokertopicmetrics_replicationbytesout_total", "Bytes of record batches pushed to followers.")
 	descReplIn       = desc("kafka_server_brokertopicmetrics_replicationbytesin_total", "Bytes of record batches taken from leaders.")
-	descController   = desc("kafka_controller_kafkacontroller_activecontrollercount", "1 on the active controller.")
 	descSent         = desc("freshet_sent_record_bytes_total", "Record bytes sent to consumers, by sendfile or by copy.", "method")
 	descSocketRead   = desc("freshet_socket_read_bytes_total", "Bytes read from client sockets.")
 	descWrites       = desc("freshet_log_writes_total", "Vectored writes to segments.")
@@ -37,8 +36,11 @@ var (
 // Describe names every metric.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descMessagesIn, descBytesIn, descBytesOut, descRequests, descConnections,
-		descOfflineDirs, descPartitions, descLeaders, descUnderRepl, descUnderMin, descReplOut, descReplIn, descController, descSent, descSocketRead,
+		descOfflineDirs, descPartitions, descLeaders, descUnderRepl, descUnderMin, descReplOut, descReplIn, descSent, descSocketRead,
 		descWrites, descWritten, descReadAheads, descBlockedSends, descFetchParked} {
+		ch <- d
+	}
+	for _, d := range controllerDescs {
 		ch <- d
 	}
 }
@@ -82,6 +84,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
+	b.collectController(gauge)
+	if b.net == nil {
+		return
+	}
 	t := b.net.totals()
 	counter(descMessagesIn, t.messagesIn)
 	counter(descBytesIn, t.written-t.followed)
@@ -113,9 +119,4 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descUnderRepl, under)
 	gauge(descUnderMin, belowMin)
 	gauge(descOfflineDirs, int64(len(b.offlineDirs())))
-	active := int64(0)
-	if leader, _ := b.meta.Leader(); leader == b.Config().NodeID {
-		active = 1
-	}
-	gauge(descController, active)
 }
