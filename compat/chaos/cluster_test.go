@@ -93,8 +93,8 @@ func startCluster(t *testing.T, dir string, partitions int32, overrides map[stri
 }
 
 // properties are a node's. Time-outs are short against Kafka's, so that what a time-out has to find is
-// found within the limits asked for: a paused broker is fenced, and a follower that does not follow leaves
-// the in-sync replicas, within three seconds.
+// found within the limits asked for, also when a new controller has to be elected first: a paused broker is
+// fenced, and a follower that does not follow leaves the in-sync replicas, within two seconds.
 func (c *cluster) properties(n *node, voters string) map[string]string {
 	ip := c.net.address(n.index)
 	return map[string]string{
@@ -118,9 +118,9 @@ func (c *cluster) properties(n *node, voters string) map[string]string {
 		"log.segment.bytes":                        "4194304",
 		"log.index.size.max.bytes":                 "262144",
 		"log.cleaner.dedupe.buffer.size":           "16777216",
-		"broker.session.timeout.ms":                "3000",
-		"broker.heartbeat.interval.ms":             "500",
-		"replica.lag.time.max.ms":                  "3000",
+		"broker.session.timeout.ms":                "2000",
+		"broker.heartbeat.interval.ms":             "400",
+		"replica.lag.time.max.ms":                  "2000",
 		"replica.socket.timeout.ms":                "3000",
 		"group.initial.rebalance.delay.ms":         "100",
 		"freshet.admin.listener":                   fmt.Sprintf("%s:0", ip),

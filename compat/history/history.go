@@ -66,7 +66,10 @@ func (h *History) Invoke(producer, partition int32, at int64) ID {
 	return ID{Producer: producer, Counter: int64(len(p.writes) - 1)}
 }
 
-// OK notes the acknowledgement of a write.
+// UnknownOffset is the offset of a write that its client knows to be in the log, but not where.
+const UnknownOffset = -1
+
+// OK notes the acknowledgement of a write, at an offset or at UnknownOffset.
 func (h *History) OK(id ID, offset, at int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -230,7 +233,7 @@ func (h *History) allRead(report *Report, at places) {
 				switch {
 				case len(offsets) == 0:
 					report.violate("(b) %v was acknowledged at partition %d offset %d and is lost", id, w.partition, w.offset)
-				case !slices.Contains(offsets, w.offset):
+				case w.offset != UnknownOffset && !slices.Contains(offsets, w.offset):
 					report.violate("(b) %v was acknowledged at partition %d offset %d and stands at %v",
 						id, w.partition, w.offset, offsets)
 				default:
@@ -282,7 +285,7 @@ func (h *History) inRealTime(report *Report) {
 	byPartition := map[int32][]timed{}
 	for p := range h.producers {
 		for c, w := range h.producers[p].writes {
-			if w.outcome == OK {
+			if w.outcome == OK && w.offset != UnknownOffset {
 				byPartition[w.partition] = append(byPartition[w.partition], timed{w, ID{int32(p), int64(c)}})
 			}
 		}

@@ -167,3 +167,18 @@ func TestSentencesAreBounded(t *testing.T) {
 		t.Errorf("200 lost records give %d sentences and a count of %d", len(r.Violations), r.Broken)
 	}
 }
+
+// A write acknowledged without its offset has to be there, anywhere, and says nothing about time.
+func TestAcknowledgementWithoutOffset(t *testing.T) {
+	s := filled()
+	id := s.Invoke(0, 0, s.tick())
+	s.place(id, 0)
+	s.append(1, 0)
+	s.OK(id, UnknownOffset, s.tick())
+	s.append(1, 0)
+	if r := s.Check(s.log); r.Broken != 0 || r.Verified != 203 {
+		t.Errorf("it stands in the log: %+v", r)
+	}
+	lost := slices.DeleteFunc(slices.Clone(s.log), func(r Read) bool { return r.ID == id })
+	wantViolation(t, s.Check(lost), "(b)")
+}
