@@ -5,8 +5,10 @@ import "slices"
 // AssignDirs records in which log directory the broker keeps each of these
 // partitions, by topic id and partition, where that is not known yet or has
 // changed; others are left out. A broker that keeps one in a directory that has
-// failed leaves its ISR (KIP-858; Kafka:
-// ReplicationControlManager.handleAssignReplicasToDirs).
+// failed leaves its ISR. One that has begun another in place of one whose
+// directory failed also is not eligible any more: it holds nothing of it
+// (KIP-858; Kafka: ReplicationControlManager.handleAssignReplicasToDirs, which
+// lacks the latter).
 func (c *Controller) AssignDirs(img *Image, brokerID int32, dirs map[UUID]map[int32]UUID) []Record {
 	broker := img.Broker(brokerID)
 	if broker == nil {
@@ -33,10 +35,14 @@ func (c *Controller) AssignDirs(img *Image, brokerID int32, dirs map[UUID]map[in
 			copy(state.Dirs, p.Dirs)
 			state.Dirs[replica] = dir
 			next := &state
-			if !broker.hasOnlineDir(dir) {
+			lost := settings.elr && !broker.hasOnlineDir(p.Dir(brokerID)) // so it was not copied from there
+			if lost || !broker.hasOnlineDir(dir) {
 				change := settings.change(&state, acceptable(img, &state, img.Active))
 				change.election = settings.election()
 				change.isr = without(p.ISR, []int32{brokerID})
+				if lost {
+					change.restarted, change.lost = brokerID, true
+				}
 				if moved := change.build(img.defaultDir); moved != nil {
 					next = moved
 				}

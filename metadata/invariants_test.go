@@ -54,8 +54,6 @@ func checkPartition(t fataler, img *Image, topic *Topic, i int, p *Partition) {
 		bad("last known leader")
 	case !img.UsesELR() && (len(p.ISR) == 0 || len(p.ELR) > 0):
 		bad("without ELR the ISR is never empty")
-	case len(p.ISR) == 0 && len(p.ELR) == 0 && len(p.LastKnownELR) == 0:
-		bad("nobody is known to have had everything")
 	}
 }
 

@@ -32,7 +32,10 @@ type partitionChange struct {
 	// may lack records that it had; -1 for none. forgotten is one that is
 	// unregistered.
 	restarted, forgotten int32
-	election             election
+	// lost: the restarted one holds nothing at all, so it is also not the one to
+	// come back to as the last leader.
+	lost     bool
+	election election
 	// acceptable tells whether a broker may lead: it is active and the directory
 	// of its replica works.
 	acceptable func(id int32) bool
@@ -177,7 +180,7 @@ func (c *partitionChange) lastLeader() int32 {
 		return -1
 	}
 	id := c.from.LastKnownELR[0]
-	if !slices.Contains(c.replicas, id) || !c.acceptable(id) {
+	if c.lost && id == c.restarted || !slices.Contains(c.replicas, id) || !c.acceptable(id) {
 		return -1
 	}
 	return id
@@ -191,6 +194,8 @@ func (c *partitionChange) lastKnown(next *Partition) []int32 {
 	case !c.withELR:
 		return from.LastKnownELR
 	case next.Leader != noLeader:
+		return nil
+	case c.lost && slices.Contains(from.LastKnownELR, c.restarted):
 		return nil
 	case len(next.ISR) == 0 && len(from.ISR) > 0 && from.Leader != noLeader:
 		return []int32{from.Leader}

@@ -119,6 +119,9 @@ func (w *world) follow(tp TopicPartition, logs *replicaLogs, was, is *Partition,
 			}
 		}
 	}
+	if len(is.ISR) == 0 && len(is.ELR) == 0 && len(is.LastKnownELR) == 0 { // no directory is ever lost here
+		w.t.Fatalf("%v: nobody is known to have had everything\nwas %+v\nis  %+v", tp, *was, *is)
+	}
 	w.commit(tp, logs, is)
 	w.checkLogs(tp, logs, is)
 }
