@@ -80,7 +80,11 @@ type replica struct {
 	markEnd, markMs int64
 	inISR           bool // of the committed ISR
 	proposed        bool // to be added, by the pending proposal
-	retryMs         int64
+	// left: the controller took it out of the ISR, and nothing was heard of it
+	// since. It is not about to join, whatever Eligible says: that may still
+	// look at the image before.
+	left    bool
+	retryMs int64 // not to be proposed before
 }
 
 // Leader is the leader's side of one partition in one leader epoch: who is in
@@ -171,6 +175,7 @@ func (l *Leader) commit(isr []int32) {
 		if joined && !r.inISR {
 			r.caughtUpMs = max(r.caughtUpMs, l.nowMs)
 		}
+		r.left = !joined && (r.inISR || r.left)
 		r.inISR, r.proposed = joined, false
 	}
 }
@@ -206,7 +211,7 @@ func (l *Leader) Acked(broker int32, logEnd, nowMs int64) (hw int64, p *Proposal
 	if r == nil || logEnd < 0 {
 		return l.highWatermark, nil
 	}
-	r.logEnd = logEnd
+	r.logEnd, r.left = logEnd, false
 	switch {
 	case logEnd >= l.logEnd:
 		r.caughtUpMs = l.nowMs
@@ -264,10 +269,13 @@ func (l *Leader) Forget(broker int32) {
 // become eligible. Ask for the high watermark after it. Kafka looks for the
 // former every half of that time, and at the latter whenever a follower
 // fetches; followers here may have nothing to say, so do it as well when the
-// metadata makes a broker eligible.
+// metadata has made a broker eligible, once the rule of Eligible sees that.
 func (l *Leader) Tick(logEnd, nowMs int64) (p *Proposal) {
 	l.nowMs = max(l.nowMs, nowMs)
 	l.logEnd = max(l.logEnd, logEnd)
+	for i := range l.replicas {
+		l.replicas[i].left = false
+	}
 	l.advance()
 	if p = l.shrink(); p == nil {
 		p = l.expand(nobody)
@@ -344,7 +352,7 @@ func (l *Leader) expand(heard int32) *Proposal {
 	var isr []int32
 	for i := range l.replicas {
 		r := &l.replicas[i]
-		if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && !l.caughtUp(r) ||
+		if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && (r.left || !l.caughtUp(r)) ||
 			l.nowMs < r.retryMs || !l.eligible(r.id) {
 			continue
 		}
@@ -412,7 +420,7 @@ func (l *Leader) advance() {
 	l.members = l.members[:0]
 	for i := range l.replicas {
 		r := &l.replicas[i]
-		if r.logEnd < l.logEnd && (r.inISR || r.proposed || l.caughtUp(r) && l.eligible(r.id)) {
+		if r.logEnd < l.logEnd && (r.inISR || r.proposed || !r.left && l.caughtUp(r) && l.eligible(r.id)) {
 			l.members = append(l.members, Progress{BrokerID: r.id, LogEndOffset: r.logEnd})
 		}
 	}

@@ -228,3 +228,34 @@ func TestAnAssignmentThatGrows(t *testing.T) {
 		t.Errorf("followers are %v", followers)
 	}
 }
+
+// TestAMemberThatWasFencedHoldsNothing: the image that takes it out of the ISR
+// comes before the rule of Eligible knows that it is fenced.
+func TestAMemberThatWasFencedHoldsNothing(t *testing.T) {
+	l := leaderOf3(1, 2, 3)
+	l.Acked(2, 10, 200)
+	l.Acked(3, 10, 200)
+	l.Appended(20)
+	l.Acked(2, 20, 210)
+	wantHW(t, l, 10)
+	hw, p := l.State(State{LeaderEpoch: 5, PartitionEpoch: 8, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2}})
+	if hw != 20 || p != nil {
+		t.Errorf("high watermark is %d, want 20; proposal %+v", hw, p)
+	}
+	// It was only slow to answer: heard of again, it comes back.
+	if _, p := l.Acked(3, 20, 220); p == nil || !slices.Equal(p.ISR, []int32{1, 2, 3}) {
+		t.Errorf("proposal is %+v", p)
+	}
+}
+
+// TestAMemberThatWasFencedComesBackWithoutAWord: no records, so no answers.
+func TestAMemberThatWasFencedComesBackWithoutAWord(t *testing.T) {
+	l := leaderOf3(1, 2, 3)
+	l.Acked(3, 10, 200)
+	if _, p := l.State(State{LeaderEpoch: 5, PartitionEpoch: 8, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2}}); p != nil {
+		t.Errorf("proposed at once again: %+v", p)
+	}
+	if p := l.Tick(10, 300); p == nil || !slices.Equal(p.ISR, []int32{1, 2, 3}) {
+		t.Errorf("proposal is %+v", p)
+	}
+}
