@@ -119,6 +119,7 @@ func (b *Broker) join() error {
 	}
 	b.quorum.OnLeader(b.ctl.active.lead)
 	b.quorum.PeerDown(b.ctl.active.peerDown)
+	b.quorum.OnFailed(b.metadataFailed)
 	b.startController()
 	if err := b.quorum.Start(); err != nil {
 		return err
@@ -325,6 +326,19 @@ func (b *Broker) offlineDirs() (offline []string) {
 		}
 	}
 	return offline
+}
+
+// metadataFailed is called when this node's metadata stands still from now on.
+// A broker that is a cluster by itself serves records on, and refuses changes; in
+// a cluster others take over from one that no longer hears of them.
+func (b *Broker) metadataFailed(err error) {
+	if b.member != nil && b.aloneInCluster() {
+		return // the quorum has logged it
+	}
+	select {
+	case b.fatal <- fmt.Errorf("the metadata of this node failed: %w", err):
+	default:
+	}
 }
 
 // dirFailed is called when a log directory went offline.
