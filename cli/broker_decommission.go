@@ -84,12 +84,19 @@ func decommission(ctx context.Context, cmd *cobra.Command, conn *connection, cl 
 		}
 	}
 	line := fmt.Sprintf("freshet broker decommission %d", id)
-	job := &moveJob{cmd: cmd, a: brokerAdmin(cl), flags: flags, view: v, moves: moves, ongoing: ongoing,
+	job := &moveJob{cmd: cmd, a: brokerAdmin(cl), flags: flags, view: v, moves: moves, ongoing: ongoing, leftOut: v.stuckText(id),
 		again: againLine(line, conn), every: lookInterval}
-	if err := job.run(ctx, fmt.Sprintf("Broker %d holds no replicas.", id)); err != nil || flags.dryRun {
+	if err := job.run(ctx, nothingOn(v, id)); err != nil || flags.dryRun {
 		return err
 	}
 	return afterDecommission(ctx, cmd, cl, id)
+}
+
+func nothingOn(v *clusterView, id int32) string {
+	if v.broker(id).Replicas > 0 {
+		return fmt.Sprintf("Nothing on broker %d can be moved now.", id)
+	}
+	return fmt.Sprintf("Broker %d holds no replicas.", id)
 }
 
 func brokerIDs(v *clusterView) []int32 {
@@ -114,7 +121,11 @@ func afterDecommission(ctx context.Context, cmd *cobra.Command, cl *kgo.Client, 
 		return err
 	}
 	if b.Replicas > 0 {
-		return failf("broker %d still holds %d replica%s, such as of topics made meanwhile; run the command again", id, b.Replicas, plural(b.Replicas))
+		why := "they were made meanwhile; run the command again"
+		if v.stuckText(id) != "" {
+			why = "no broker that is up has the records of some of them"
+		}
+		return failf("broker %d still holds %d replica%s: %s", id, b.Replicas, plural(b.Replicas), why)
 	}
 	step := 1
 	say := func(format string, args ...any) {

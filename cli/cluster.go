@@ -272,8 +272,8 @@ func newClusterBrokers(conn *connection) *cobra.Command {
 		Short: "List brokers with racks, leaders, replicas and disks",
 		Long: `List brokers with racks, what they lead and hold, and their disks.
 
-STATE is up; FENCED: registered, but its heartbeats stopped; SILENT: alive to the
-controller, but without an answer to this client; GONE: replicas name it and the
+STATE is up; FENCED: registered, but its heartbeats stopped; SILENT: listed
+as alive, but without an answer to this client; GONE: replicas name it and the
 cluster does not know it.`,
 		Example: "  freshet cluster brokers\n  freshet cluster brokers -o json",
 		Args:    cobra.NoArgs,

@@ -66,7 +66,7 @@ func worst(found []finding) severity {
 func judgeControllers(v *clusterView) []finding {
 	if v.Controller < 0 {
 		return []finding{{Severity: severityCritical, Code: "no-controller",
-			Text: "No controller is elected: nothing can be created or changed, and a partition whose leader fails stays without one. Reading and writing go on where leaders live.",
+			Text: "No controller is active: nothing can be created or changed, and a partition whose leader fails stays without one. Reading and writing go on where leaders live.",
 			Do:   "start controllers until more than half of the voters run (controller.quorum.* in their server.properties names them)"}}
 	}
 	if v.Quorum == nil {
@@ -133,8 +133,8 @@ func judgeBrokers(v *clusterView) []finding {
 			f.Do = fmt.Sprintf("start broker %d; if it is gone for good: freshet broker decommission %d", b.ID, b.ID)
 		case brokerSilent:
 			f.Code = "broker-silent"
-			f.Text = fmt.Sprintf("Broker %d (%s) is alive to the controller, but does not answer this client. %s", b.ID, hostPort(b.Host, b.Port), holds)
-			f.Do = "see whether this machine reaches that address; if it does, look at the broker's log"
+			f.Text = fmt.Sprintf("Broker %d (%s) is listed as alive, but does not answer this client (%s). %s", b.ID, hostPort(b.Host, b.Port), b.Silence, holds)
+			f.Do = fmt.Sprintf("see whether broker %d runs, and whether this machine reaches its address", b.ID)
 		default:
 			continue
 		}

@@ -64,8 +64,34 @@ func parseByteRate(text string) (int64, error) {
 	return int64(n * factor), nil
 }
 
+// stuck reports whether a partition cannot be moved now: no broker that is up
+// has records to copy from.
+func (v *clusterView) stuck(p *partitionDetail) bool {
+	return p.Leader < 0 && len(v.aliveOf(p.ISR)) == 0 && len(v.aliveOf(p.ELR)) == 0
+}
+
+// stuckText names the partitions that a plan leaves out, and what to do; empty
+// when there are none. on, when not negative, is the broker that they are on.
+func (v *clusterView) stuckText(on int32) string {
+	var names []string
+	for i := range v.Topics {
+		t := &v.Topics[i]
+		for n := range t.Partitions {
+			if p := &t.Partitions[n]; v.stuck(p) && (on < 0 || containsID(p.Replicas, on)) {
+				names = append(names, partitionKey{t.Name, p.Partition}.String())
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Left out, because no broker that is up has their records: %s. Start the brokers that have them (freshet cluster health names them), "+
+		"or give the records up: delete the topic, or elect another leader with kafka-leader-election.sh --election-type unclean.\n", named(names))
+}
+
 // placementInput is what the planner takes, with moves under way counted as
-// done. Brokers that are not up hold replicas, but get none.
+// done. Brokers that are not up hold replicas, but get none. Partitions that are
+// stuck are left out.
 func placementInput(v *clusterView) ([]placement.Broker, []placement.Partition) {
 	var brokers []placement.Broker
 	for i := range v.Brokers {
@@ -89,6 +115,9 @@ func placementInput(v *clusterView) ([]placement.Broker, []placement.Partition) 
 		t := &v.Topics[i]
 		for n := range t.Partitions {
 			p := &t.Partitions[n]
+			if v.stuck(p) {
+				continue
+			}
 			partitions = append(partitions, placement.Partition{Topic: t.Name, Partition: p.Partition,
 				Replicas: v.target(t.Name, p), Bytes: sizes[partitionKey{t.Name, p.Partition}]})
 		}
@@ -105,6 +134,7 @@ type moveJob struct {
 	moves   []placement.Move
 	ongoing map[partitionKey]reassignment // begun earlier, waited for as well
 	elect   []partitionKey                // to be led by their preferred leader again, beside those moved
+	leftOut string                        // about partitions that cannot be moved
 	again   string                        // the command line that continues this job
 	every   time.Duration                 // between looks
 }
@@ -117,6 +147,7 @@ func (j *moveJob) run(ctx context.Context, nothing string) error {
 	if j.flags.out.format == "json" {
 		return j.writePlan(w)
 	}
+	fmt.Fprint(w, j.leftOut)
 	if len(j.moves)+len(j.ongoing)+len(j.elect) == 0 {
 		_, err := fmt.Fprintln(w, nothing)
 		return err
@@ -521,19 +552,22 @@ func (j *moveJob) copied(ctx context.Context, q *moveQueue, underWay map[partiti
 // moveProgress shows how far a job is: a bar on a terminal, a line now and then
 // elsewhere.
 type moveProgress struct {
-	w        io.Writer
-	bar      *progressbar.ProgressBar
-	started  time.Time
-	lastLine time.Time
+	w         io.Writer
+	bar       *progressbar.ProgressBar
+	started   time.Time
+	lastLine  time.Time
+	last      string // what was shown last, to notice that nothing moves
+	lastMoved time.Time
 }
 
 const (
 	progressLine = 10 * time.Second
+	stallNotice  = time.Minute
 	barSteps     = 1000
 )
 
 func newMoveProgress(w io.Writer, q *moveQueue) *moveProgress {
-	p := &moveProgress{w: w, started: time.Now(), lastLine: time.Now()}
+	p := &moveProgress{w: w, started: time.Now(), lastLine: time.Now(), lastMoved: time.Now()}
 	if isTerminal(w) {
 		p.bar = progressbar.NewOptions(barSteps, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
@@ -551,6 +585,13 @@ func (p *moveProgress) update(q *moveQueue, copied int64) {
 	}
 	part = min(part, 1)
 	text := fmt.Sprintf("%d of %d moves, %s of %s", q.ended, all, byteText(copied), byteText(q.totalBytes))
+	if text != p.last {
+		p.last, p.lastMoved = text, time.Now()
+	} else if time.Since(p.lastMoved) >= stallNotice {
+		p.lastMoved = time.Now()
+		fmt.Fprintf(p.w, "\nNothing was copied for a minute. Waiting for: %s. See what is wrong with their brokers: freshet cluster health. Ctrl-C ends the waiting.\n",
+			waitingText(q))
+	}
 	if p.bar != nil {
 		p.bar.Describe(text)
 		_ = p.bar.Set(int(part * barSteps))
@@ -559,11 +600,19 @@ func (p *moveProgress) update(q *moveQueue, copied int64) {
 	if time.Since(p.lastLine) >= progressLine {
 		p.lastLine = time.Now()
 		left := ""
-		if part > 0.01 {
+		if part > 0.01 && part < 1 {
 			left = fmt.Sprintf(", about %v left", time.Duration(float64(time.Since(p.started))*(1-part)/part).Round(time.Second))
 		}
 		fmt.Fprintf(p.w, "%s copied%s\n", text, left)
 	}
+}
+
+func waitingText(q *moveQueue) string {
+	var names []string
+	for _, key := range keysOf(q.running) {
+		names = append(names, key.String())
+	}
+	return named(names)
 }
 
 func (p *moveProgress) finish() {

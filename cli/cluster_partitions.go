@@ -66,6 +66,11 @@ func partitionTroubles(v *clusterView, t *topicView, p *partitionDetail) []parti
 			fmt.Sprintf("%%s: the leader, broker %d, is down and no other has been elected yet. Reading and writing wait.", p.Leader),
 			"ask again in a few seconds; if it stays, see what is said about the controllers"}}
 	}
+	if b != nil && b.State == brokerSilent {
+		return []partitionTrouble{{severityCritical, "leader-silent",
+			fmt.Sprintf("%%s: the leader, broker %d, does not answer this client. If it is down, reading and writing wait until another is elected.", p.Leader),
+			fmt.Sprintf("see what is said about broker %d and the controllers", p.Leader)}}
+	}
 	missing := without(v.original(t.Name, p), p.ISR)
 	lacking := v.whyOutOfSync(missing)
 	switch {

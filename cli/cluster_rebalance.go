@@ -54,7 +54,7 @@ to continue, or with --cancel to stop them and go back.`,
 					return err
 				}
 				job := &moveJob{cmd: cmd, a: brokerAdmin(cl), flags: &flags, view: v, moves: moves, ongoing: v.Moves,
-					elect: notPreferred(v, moves, topic),
+					elect: notPreferred(v, moves, topic), leftOut: v.stuckText(-1),
 					again: againLine("freshet cluster rebalance", conn, "--topic", topic, "--replicas", numberOrNone(replicas)), every: lookInterval}
 				return job.run(ctx, "The cluster is balanced; nothing to move.")
 			})

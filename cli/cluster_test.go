@@ -59,7 +59,7 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	f("nothing wrong", "", "", "", func(*clusterView) {})
-	f("no controller", "critical no-controller", "No controller is elected", "start controllers", func(v *clusterView) { v.Controller = -1 })
+	f("no controller", "critical no-controller", "No controller is active", "start controllers", func(v *clusterView) { v.Controller = -1 })
 	f("a voter is silent", "warning voter-silent", "Controller 3 of the quorum is not heard from for 10 s: if one more fails, no controller can be elected (2 of 3 voters work, 2 are needed).",
 		"start controller 3", func(v *clusterView) { v.Quorum.Voters[2].SilentMs = 60_000 })
 	f("one voter", "warning one-voter", "one controller, 1", "add-controller", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:1] })
@@ -107,6 +107,9 @@ func TestHealth(t *testing.T) {
 		})
 	f("leader down, not yet noticed", "critical leader-down, warning broker-fenced", "the leader, broker 2, is down", "ask again", func(v *clusterView) {
 		v.Brokers[1].State = brokerFenced
+	})
+	f("leader silent", "critical leader-silent, warning broker-silent", "the leader, broker 2, does not answer this client", "see what is said", func(v *clusterView) {
+		v.Brokers[1].State, v.Brokers[1].Silence = brokerSilent, "connection refused"
 	})
 	f("unclean elections", "warning unclean-election", "is true for orders", "freshet topic alter-config orders --set unclean.leader.election.enable=false",
 		func(v *clusterView) { v.Topics[1].Unclean = true })

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -31,7 +33,7 @@ type brokerState string
 const (
 	brokerUp     brokerState = "up"
 	brokerFenced brokerState = "fenced" // registered, but its heartbeats stopped
-	brokerSilent brokerState = "silent" // alive to the controller, but it does not answer here
+	brokerSilent brokerState = "silent" // listed as alive, but it does not answer here
 	brokerGone   brokerState = "gone"   // replicas name it, the cluster does not know it
 )
 
@@ -47,6 +49,7 @@ type brokerView struct {
 	Replicas  int         `json:"replicas"`
 	OutOfSync int         `json:"out_of_sync"`
 	Dirs      []dirView   `json:"log_dirs"`
+	Silence   string      `json:"silence,omitempty"` // why a silent broker did not answer
 }
 
 // alive reports whether the broker can hold a leader.
@@ -184,14 +187,18 @@ func viewCluster(ctx context.Context, cl *kgo.Client) (*clusterView, error) {
 	if err := v.askTopics(ctx, cl); err != nil {
 		return nil, err
 	}
-	v.askQuorum(ctx, a)
-	v.askMoves(ctx, a)
 	v.addGoneBrokers()
-	v.askLogDirs(ctx, a)
+	// The brokers themselves before what needs a controller: without one these
+	// questions wait, and on its connection a broker answers one after the other.
+	v.askLogDirs(ctx, cl)
+	if v.askQuorum(ctx, a) {
+		v.askMoves(ctx, a)
+	}
 	v.count()
 	return v, nil
 }
 
+// note keeps a sentence about a question without an answer.
 func (v *clusterView) note(format string, args ...any) {
 	v.Unknown = append(v.Unknown, fmt.Sprintf(format, args...))
 }
@@ -293,16 +300,22 @@ func topicSettings(ctx context.Context, cl kmsg.Requestor, names []string, keys 
 	return settings, nil
 }
 
-func (v *clusterView) askQuorum(ctx context.Context, a *admin) {
+// askQuorum reports whether the next question to the controllers makes sense.
+func (v *clusterView) askQuorum(ctx context.Context, a *admin) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	resp, err := a.quorum(ctx)
 	switch {
 	case isUnsupported(err):
-		return
+		return true
 	case err != nil:
-		v.note("The quorum of controllers does not answer: %s", answerText(err))
-		return
+		// The brokers' own word about the controller is not one to trust: in
+		// KRaft they name any live broker, for clients that need a name.
+		if !errors.Is(err, kerr.ClusterAuthorizationFailed) {
+			v.Controller = -1
+		}
+		v.note("The quorum of controllers does not answer: %s.", answerText(err))
+		return v.Controller >= 0
 	}
 	p := &resp.Topics[0].Partitions[0]
 	q := &quorumView{Leader: p.LeaderID, Epoch: p.LeaderEpoch}
@@ -328,6 +341,7 @@ func (v *clusterView) askQuorum(ctx context.Context, a *admin) {
 	sort.Slice(q.Voters, func(i, j int) bool { return q.Voters[i].ID < q.Voters[j].ID })
 	v.Quorum = q
 	v.Controller = q.Leader
+	return true
 }
 
 // answerText explains a question without an answer.
@@ -345,7 +359,7 @@ func (v *clusterView) askMoves(ctx context.Context, a *admin) {
 	switch {
 	case isUnsupported(err):
 	case err != nil:
-		v.note("The moves under way could not be listed: %s", answerText(err))
+		v.note("The moves under way could not be listed: %s.", answerText(err))
 	default:
 		v.Moves = moves
 	}
@@ -366,29 +380,34 @@ func (v *clusterView) addGoneBrokers() {
 }
 
 // askLogDirs asks all live brokers at once.
-func (v *clusterView) askLogDirs(ctx context.Context, a *admin) {
+func (v *clusterView) askLogDirs(ctx context.Context, cl *kgo.Client) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	failures := make([]error, len(v.Brokers))
 	var asked sync.WaitGroup
 	for i := range v.Brokers {
 		if b := &v.Brokers[i]; b.State == brokerUp {
-			asked.Go(func() { b.Dirs, failures[i] = askDirs(ctx, a, b.ID) })
+			asked.Go(func() { b.Dirs, failures[i] = askDirs(ctx, cl, b.ID) })
 		}
 	}
 	asked.Wait()
 	for i, err := range failures {
 		if err != nil {
 			v.Brokers[i].State = brokerSilent
-			v.note("Broker %d does not answer about its disks: %s", v.Brokers[i].ID, answerText(err))
+			v.Brokers[i].Silence = answerText(err)
 		}
 	}
 }
 
-func askDirs(ctx context.Context, a *admin, id int32) ([]dirView, error) {
-	resp, err := a.logDirs(ctx, id, nil)
+// askDirs asks once: a refused connection is an answer, too.
+func askDirs(ctx context.Context, cl *kgo.Client, id int32) ([]dirView, error) {
+	answer, err := cl.Broker(int(id)).Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
 	if err != nil {
 		return nil, err
+	}
+	resp, ok := answer.(*kmsg.DescribeLogDirsResponse)
+	if !ok || resp.ErrorCode != 0 {
+		return nil, newBrokerError(cmp.Or(resp.ErrorCode, kerr.UnknownServerError.Code), nil)
 	}
 	var dirs []dirView
 	for _, d := range resp.Dirs {

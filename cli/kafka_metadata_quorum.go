@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"freshet/storage"
@@ -62,8 +63,16 @@ func (b *bootstrapFlags) withAdmin(cmd *cobra.Command, f func(ctx context.Contex
 		return err
 	case isTerse(err):
 		return failf("%v", err)
+	case isTimeout(err):
+		return failf("org.apache.kafka.common.errors.TimeoutException: no answer in time (%v); a majority of the controllers must be up", err)
 	}
 	return failf("%s", executionText(err))
+}
+
+// isTimeout reports whether nobody answered in time.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, kerr.RequestTimedOut)
 }
 
 // clientOnly leaves out a server's properties, so that a controller's
