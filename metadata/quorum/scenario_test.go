@@ -1,0 +1,230 @@
+package quorum
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the scenarios in testdata print now into them")
+
+// TestScenarios plays the stories in testdata. A file is prose (lines with #)
+// and steps: commands, a line of four dashes, and what came of them. The
+// commands are the methods of stage.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { play(t, file) })
+	}
+}
+
+func play(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t}
+	var out strings.Builder
+	for i, block := range strings.Split(strings.TrimRight(string(text), "\n"), "\n\n") {
+		if i > 0 {
+			out.WriteString("\n\n")
+		}
+		script, _, _ := strings.Cut(block, "\n----")
+		out.WriteString(script)
+		commands := 0
+		for _, line := range strings.Split(script, "\n") {
+			if line != "" && line[0] != '#' {
+				commands++
+				s.do(strings.Fields(line))
+			}
+		}
+		if commands > 0 {
+			if s.out.Len() == 0 {
+				s.say("nothing happens")
+			}
+			out.WriteString("\n----\n" + strings.TrimRight(s.out.String(), "\n"))
+			s.out.Reset()
+		}
+	}
+	out.WriteString("\n")
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, got := strings.Split(string(text), "\n"), strings.Split(out.String(), "\n")
+	for i := range got {
+		if i >= len(want) || want[i] != got[i] {
+			expected := "the end of the file"
+			if i < len(want) {
+				expected = want[i]
+			}
+			t.Fatalf("%s:%d: got  %q\nwant %q\n(go test ./metadata/quorum -run TestScenarios -rewrite takes it over)", file, i+1, got[i], expected)
+		}
+	}
+}
+
+// stage is a world whose news are written down.
+type stage struct {
+	t     *testing.T
+	w     *world
+	still []int32
+	out   strings.Builder
+	asked map[uint64]string // changes of the members under way, by id
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
+
+// tell writes down what a node's Effects say.
+func (s *stage) tell(id int32, e *Effects) {
+	if e.Ready {
+		s.say("node %d leads in epoch %d", id, s.w.nodes[id].core.Leader().Epoch)
+	}
+	if e.Leader != nil && e.Leader.ID != id {
+		if e.Leader.ID >= 0 {
+			s.say("node %d follows node %d", id, e.Leader.ID)
+		} else {
+			s.say("node %d knows no leader", id)
+		}
+	}
+	if e.Failed != nil {
+		s.say("node %d failed: %v", id, e.Failed)
+	}
+	for _, d := range e.Done {
+		what := s.asked[d.ID]
+		if key := s.w.nodes[id].wants[d.ID]; key != "" {
+			what = "change " + strings.TrimPrefix(key, "k")
+		}
+		if d.Err != nil {
+			s.say("node %d: %s: %v", id, what, d.Err)
+		} else {
+			s.say("node %d: %s done", id, what)
+		}
+	}
+}
+
+// do runs one command:
+//
+//	group N                 N voters, all connected
+//	run MS                  time passes
+//	crash ID…, boot ID…     a booted node connects to all
+//	still ID…               these get and do nothing, until: still
+//	cut ID…, heal           connections break, and come back
+//	change ID               a change is asked of a node
+//	join ID                 a new node connects to all
+//	new-disk ID             a node that is down gets an empty directory
+//	add-voter ID by=ID, remove-voter ID by=ID
+//	show                    what each node knows
+func (s *stage) do(words []string) {
+	ids := s.numbers(words[1:])
+	switch words[0] {
+	case "group":
+		s.w = newWorld(s.t, 1, int(ids[0]))
+		s.w.tell, s.asked = s.tell, map[uint64]string{}
+		s.connectAll()
+	case "run":
+		s.w.run(s.w.nowMs+int64(ids[0]), s.still...)
+	case "crash":
+		for _, id := range ids {
+			s.w.crash(id)
+		}
+	case "boot":
+		for _, id := range ids {
+			s.w.boot(id)
+		}
+		s.connectAll()
+	case "still":
+		s.still = ids
+	case "cut":
+		for _, id := range ids {
+			for _, other := range s.w.ids {
+				s.w.disconnect(id, other)
+			}
+		}
+	case "heal":
+		s.connectAll()
+	case "change":
+		before := s.w.changes
+		if s.w.change(ids[0]); s.w.changes == before {
+			s.say("node %d does not lead", ids[0])
+		}
+	case "join":
+		s.w.add(ids[0], State{First: 1})
+		s.connectAll()
+	case "new-disk":
+		s.w.lives[ids[0]]++
+		s.w.nodes[ids[0]].disk, s.w.nodes[ids[0]].cfg.Self = State{First: 1}, s.w.self(ids[0])
+	case "add-voter", "remove-voter":
+		s.vote(words[0], ids[0], ids[1])
+	case "show":
+		s.show()
+	default:
+		s.t.Fatalf("unknown command %q", words[0])
+	}
+}
+
+func (s *stage) vote(what string, id, by int32) {
+	n := s.w.nodes[by]
+	var asked uint64
+	var err error
+	if what == "add-voter" {
+		asked, err = n.core.AddVoter(s.w.nowMs, s.w.self(id))
+	} else {
+		known := findVoter(n.core.Members(), id)
+		asked, err = n.core.RemoveVoter(s.w.nowMs, id, known.Dir)
+	}
+	if err != nil {
+		s.say("node %d: %v", by, err)
+	} else {
+		s.asked[asked] = fmt.Sprintf("%s %d", what, id)
+	}
+	s.w.effects(by)
+}
+
+func (s *stage) connectAll() {
+	for _, a := range s.w.ids {
+		for _, b := range s.w.ids {
+			s.w.connect(a, b)
+		}
+	}
+}
+
+func (s *stage) show() {
+	for _, id := range s.w.ids {
+		c := s.w.nodes[id].core
+		if c == nil {
+			s.say("node %d is down", id)
+			continue
+		}
+		var voters, observers []int32
+		for _, m := range c.Members() {
+			if c.Voting(m.ID) {
+				voters = append(voters, m.ID)
+			} else {
+				observers = append(observers, m.ID)
+			}
+		}
+		s.say("node %d: leader %d, %d changes, voters %v, observers %v", id, c.Leader().ID, len(c.Image().BrokerConfigs[""]), voters, observers)
+	}
+}
+
+// numbers reads the numbers in words, those behind "by=" too.
+func (s *stage) numbers(words []string) []int32 {
+	var ids []int32
+	for _, word := range words {
+		n, err := strconv.Atoi(strings.TrimPrefix(word, "by="))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		ids = append(ids, int32(n))
+	}
+	return ids
+}
