@@ -100,13 +100,12 @@ type replica struct {
 // holds may come before it.
 //
 // The high watermark of a new leader begins where it knew it as a follower,
-// which may be lower than what the leader before it showed to consumers, never
-// than what is committed: all records above that were committed are in its log.
-// It goes on when all of the ISR have said, in this epoch, how far they are;
-// unlike in raft, records of older epochs may count, because every member has
-// them, not just a majority. Until it has reached the start of the epoch,
-// clients that ask for the latest offset are told to come again (Available;
-// KIP-207).
+// which may be lower than what the leader before it showed to consumers. That
+// loses nothing: all that was committed is in its log. It goes on when all of
+// the ISR have said, in this epoch, how far they are; unlike in raft, records
+// of older epochs may be committed so, because every member has them, not just
+// a majority. Until it has reached the start of the epoch, clients that ask for
+// the latest offset are told to come again (Available; KIP-207).
 type Leader struct {
 	self           int32
 	epoch          int32
