@@ -24,14 +24,16 @@ import (
 type Broker struct {
 	cfg       atomic.Pointer[config.BrokerConfig]
 	clusterID string // of the log directories' meta.properties
-	meta      metadataLog
-	quorum    *quorum.Node // meta, and what only the controller side needs of it
-	ctl       controllerSide
-	member    *lifecycle // nil without the broker role, as are the next three
-	logs      *storage.LogManager
-	net       *server
-	group     *group.Coordinator
-	admin     *adminServer
+	// directoryID is that of the metadata directory.
+	directoryID metadata.UUID
+	meta        metadataLog
+	quorum      *quorum.Node // meta, and what only the controller side needs of it
+	ctl         controllerSide
+	member      *lifecycle // nil without the broker role, as are the next three
+	logs        *storage.LogManager
+	net         *server
+	group       *group.Coordinator
+	admin       *adminServer
 
 	// opened is set once the topics of the metadata have been opened; what
 	// comes after is new. Guarded by topicMu, or the start.
@@ -204,6 +206,9 @@ func (b *Broker) Start() error {
 		}
 	}
 	b.tasks.Go(func() { b.reportQuorum(b.life) })
+	if role := b.Config().Role; role.Controller && role.AutoJoin {
+		b.tasks.Go(func() { b.autoJoin(b.life) })
+	}
 	b.admin = startAdmin(b, b.Config().Freshet.AdminListener)
 	if b.member == nil {
 		return nil

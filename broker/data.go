@@ -24,6 +24,7 @@ func (b *Broker) openTopics() error {
 	if b.seen != nil { // shown to metadataChanged, perhaps not published yet
 		img = b.seen
 	}
+	b.newest.Store(img)
 	if err := b.cutDamaged(img); err != nil {
 		return err
 	}
@@ -32,6 +33,7 @@ func (b *Broker) openTopics() error {
 			return err
 		}
 	}
+	b.updateThrottles(img)
 	b.wasLive = b.live(img)
 	b.opened = true
 	return nil
@@ -73,6 +75,7 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 	b.topicMu.Lock()
 	defer b.topicMu.Unlock()
 	b.seen = next
+	b.newest.Store(next)
 	if !b.opened {
 		return // openTopics will start from it
 	}
@@ -86,6 +89,7 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 		}
 	}
 	b.renewStreams(old, next)
+	b.updateThrottles(next)
 	if live := b.live(next); live != b.wasLive {
 		b.wasLive = live
 		for t := range next.Topics() {
@@ -300,6 +304,7 @@ func (b *Broker) configure(have *topic, t *metadata.Topic) error {
 		compacted:         c.CleanupCompact,
 		timestampBeforeMs: c.TimestampBeforeMaxMs,
 		timestampAfterMs:  c.TimestampAfterMaxMs,
+		throttled:         b.throttledOf(t),
 	})
 	logConfig := b.logConfig(&c)
 	var errs []error

@@ -136,8 +136,10 @@ func (p *partition) streamLoop() *loop {
 	return p.loops[(h+uint64(p.index))%uint64(len(p.loops))]
 }
 
-// eligible reports whether a broker may join in-sync replicas (KIP-841).
-func (b *Broker) eligible(id int32) bool { return b.meta.Image().Active(id) }
+// eligible reports whether a broker may join in-sync replicas (KIP-841). It asks
+// the newest image, also while that is being taken over: whom it fences must
+// not hold the high watermark back any more.
+func (b *Broker) eligible(id int32) bool { return b.newest.Load().Active(id) }
 
 // proposeISR asks the controller for a change of in-sync replicas. Its answer
 // comes back to the partition, and may lead to the next proposal.
@@ -202,7 +204,12 @@ func (b *Broker) checkLag() {
 			if !role.Leads || role.Solo {
 				continue
 			}
-			if proposal := p.Tick(now); proposal != nil {
+			moved, proposal := p.Tick(now)
+			if moved {
+				p.wakeWaiters(nil, true)
+				p.wakeStreams(nil)
+			}
+			if proposal != nil {
 				slog.Info("followers leave the in-sync replicas: they have not caught up for replica.lag.time.max.ms",
 					"topic", t.name, "partition", p.index, "in_sync", proposal.ISR)
 				b.proposeISR(p, role.LeaderEpoch, proposal)

@@ -52,6 +52,10 @@ func (s *stream) fillFrame() {
 		if !ok {
 			continue
 		}
+		if wait := s.holdBackMs(pp); wait > 0 && push.Kind == isr.Append {
+			s.markLater(pp, wait)
+			continue
+		}
 		var res storage.ReadResult
 		if push.Kind == isr.Append && !s.read(pp, &push, int32(frameBytes-f.bytes), &res) {
 			continue
@@ -71,6 +75,7 @@ func (s *stream) fillFrame() {
 			inFiles += l.attach(sl, res.Region)
 		}
 		pp.sender.Sent(next, push.Length, l.monoMs)
+		s.countThrottled(pp, int64(push.Length))
 		f.parts = append(f.parts, pp)
 		if pp.sender.Wants(pp.part.log.LogEndOffset(), pp.part.HighWatermark()) {
 			s.mark(pp)

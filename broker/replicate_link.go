@@ -64,7 +64,7 @@ func (s *stream) dial() {
 	}
 	s.link.dialing = true
 	srv := s.loop.srv
-	srv.peers.Go(func() {
+	srv.goPeer(func() {
 		d := &dialed{stream: s, fd: -1}
 		d.err = d.connect(srv)
 		s.loop.post(dialedTask, d)

@@ -63,9 +63,15 @@ type server struct {
 
 	heldBytes atomic.Int64 // of unfinished requests, see conn.account
 
+	throttles throttles
+
 	// peers are the goroutines that connect to followers and watch their lag;
 	// peerLife ends before the loops do.
-	peers    sync.WaitGroup
+	peers struct {
+		sync.Mutex
+		ended   bool
+		running sync.WaitGroup
+	}
 	peerLife context.Context
 	endPeers context.CancelFunc
 
@@ -165,7 +171,7 @@ func (s *server) start() error {
 	for _, l := range s.loops {
 		s.wg.Go(l.run)
 	}
-	s.peers.Go(func() { s.broker.watchLag(s.peerLife) })
+	s.goPeer(func() { s.broker.watchLag(s.peerLife) })
 	for _, ln := range s.listeners {
 		if err := s.loops[0].poller.AddRead(&netpoll.PollAttachment{FD: ln.fd}, false); err != nil {
 			return fmt.Errorf("listener %s cannot be watched: %w", ln.spec.Name, err)
@@ -315,6 +321,15 @@ func (s *server) closeListeners() {
 	}
 }
 
+// goPeer runs f on a goroutine that ends with peerLife, unless that is over.
+func (s *server) goPeer(f func()) {
+	s.peers.Lock()
+	defer s.peers.Unlock()
+	if !s.peers.ended {
+		s.peers.running.Go(f)
+	}
+}
+
 // stopAccepting returns when loop 0 takes no more connections. What it took
 // before is queued at its loop ahead of whatever is posted from here on: a
 // connection handed to a loop that had ended already would stay open for good.
@@ -338,7 +353,10 @@ func (s *server) stopAccepting() {
 // flight, and ends the loops.
 func (s *server) stop() {
 	s.endPeers()
-	s.peers.Wait()
+	s.peers.Lock()
+	s.peers.ended = true
+	s.peers.Unlock()
+	s.peers.running.Wait()
 	s.workers.close()
 	if s.started {
 		s.stopAccepting()

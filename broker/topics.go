@@ -36,6 +36,7 @@ type topicSettings struct {
 	codec             record.Codec // what it is then
 	timestampBeforeMs int64        // message.timestamp.before.max.ms
 	timestampAfterMs  int64        // message.timestamp.after.max.ms
+	throttled         *throttledReplicas
 }
 
 // hosted yields the partitions that have a log.

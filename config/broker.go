@@ -48,6 +48,7 @@ type BrokerConfig struct {
 	LogFlushStartCheckpointMs  int32 // log.flush.start.offset.checkpoint.interval.ms
 	HighWatermarkCheckpointMs  int64 // replica.high.watermark.checkpoint.interval.ms
 	ReplicaLagTimeMaxMs        int64 // replica.lag.time.max.ms
+	QuotaWindowMs              int64 // replication.quota.window.size.seconds
 	LogInitialTaskDelayMs      int64
 
 	Role    RoleConfig
@@ -174,6 +175,7 @@ func (c *BrokerConfig) fill(r *reader) error {
 	c.LogFlushStartCheckpointMs = r.int32("log.flush.start.offset.checkpoint.interval.ms")
 	c.HighWatermarkCheckpointMs = r.int64("replica.high.watermark.checkpoint.interval.ms")
 	c.ReplicaLagTimeMaxMs = r.int64("replica.lag.time.max.ms")
+	c.QuotaWindowMs = int64(r.int32("replication.quota.window.size.seconds")) * 1000
 	c.LogInitialTaskDelayMs = r.int64("log.initial.task.delay.ms")
 	c.Freshet = FreshetConfig{
 		AdminListener:      r.text("freshet.admin.listener"),

@@ -216,14 +216,25 @@ func (p *Partition) Acked(epoch, broker int32, logEnd, nowMs int64) (moved bool,
 	return p.Log.HighWatermark() > before, proposal
 }
 
-// Tick looks for followers that lag for too long.
-func (p *Partition) Tick(nowMs int64) *isr.Proposal {
+// Tick looks for followers that lag for too long. It reports whether the high
+// watermark moved, and a change of the in-sync replicas to propose.
+func (p *Partition) Tick(nowMs int64) (moved bool, proposal *isr.Proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leader == nil {
-		return nil
+		return false, nil
 	}
-	return p.leader.Tick(p.Log.LogEndOffset(), nowMs)
+	before := p.Log.HighWatermark()
+	proposal = p.leader.Tick(p.Log.LogEndOffset(), nowMs)
+	p.Log.AdvanceHighWatermark(p.leader.HighWatermark())
+	return p.Log.HighWatermark() > before, proposal
+}
+
+// InSync reports whether a follower is of the in-sync replicas.
+func (p *Partition) InSync(broker int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leader != nil && slices.Contains(p.leader.ISR(), broker)
 }
 
 // Answered takes the controller's answer to a proposal. It reports whether the

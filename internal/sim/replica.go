@@ -269,9 +269,9 @@ func (r *replica) tick() {
 	if !r.part.Role().Leads {
 		return
 	}
-	before := r.log.HighWatermark()
-	r.propose(r.part.LeaderEpoch(), r.part.Tick(r.b.monotonicMs()))
-	if r.log.HighWatermark() > before {
+	moved, proposal := r.part.Tick(r.b.monotonicMs())
+	r.propose(r.part.LeaderEpoch(), proposal)
+	if moved {
 		r.highWatermarkMoved()
 	}
 }
@@ -350,36 +350,4 @@ func (r *replica) bytesBelow(end int64) ([]byte, error) {
 		at = next
 	}
 	return all, nil
-}
-
-// firstGap is the first offset of the log that has no record, its end if none
-// is missing.
-func (r *replica) firstGap() (int64, error) {
-	at := r.log.LogStartOffset()
-	for end := r.log.LogEndOffset(); at < end; {
-		var res storage.ReadResult
-		if err := r.log.Read(at, 1<<20, end, true, &res); err != nil {
-			return at, err
-		}
-		data, err := readRegion(&res)
-		if err != nil {
-			return at, err
-		}
-		from := at
-		for len(data) > 0 {
-			size, err := record.Peek(data)
-			if err != nil {
-				return at, err
-			}
-			b := record.Batch(data[:size])
-			if b.BaseOffset() > at {
-				return at, nil
-			}
-			at, data = max(at, b.NextOffset()), data[size:]
-		}
-		if at == from {
-			return at, nil
-		}
-	}
-	return at, nil
 }
