@@ -218,6 +218,7 @@ func (b *Broker) Start() error {
 	}
 	b.logs.Start()
 	b.tasks.Go(func() { b.member.run(b.life) })
+	b.tasks.Go(func() { b.reportDirs(b.life) })
 	return b.member.serve(b.life)
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"freshet/metadata"
+	"freshet/metadata/quorum"
 	"freshet/storage"
 	"freshet/vfs"
 
@@ -24,6 +25,7 @@ type group3 struct {
 	ports     map[int32]int // of the controller listeners
 	roles     map[int32]string
 	extra     []string // properties of every node
+	dynamic   bool     // the voters are those of the metadata, found through node 1
 
 	mu    sync.Mutex
 	nodes map[int32]*Broker
@@ -75,9 +77,14 @@ func (g *group3) voters() string {
 func (g *group3) properties(id int32) []string {
 	p := []string{"node.id", fmt.Sprint(id), "process.roles", g.roles[id], "controller.listener.names", "CONTROLLER",
 		"listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-		"controller.quorum.voters", g.voters(), "controller.quorum.election.timeout.ms", "300", "controller.quorum.fetch.timeout.ms", "600",
+		"controller.quorum.election.timeout.ms", "300", "controller.quorum.fetch.timeout.ms", "600",
 		"controller.quorum.request.timeout.ms", "500", "broker.heartbeat.interval.ms", "100", "broker.session.timeout.ms", "3000",
 		"freshet.auto.format", "false", "offsets.topic.replication.factor", "3"}
+	if g.dynamic {
+		p = append(p, "controller.quorum.bootstrap.servers", fmt.Sprintf("127.0.0.1:%d", g.ports[1]))
+	} else {
+		p = append(p, "controller.quorum.voters", g.voters())
+	}
 	switch g.roles[id] {
 	case "broker,controller":
 		p = append(p, "listeners", fmt.Sprintf("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:%d", g.ports[id]))
@@ -330,9 +337,9 @@ func TestClusterRolesApart(t *testing.T) {
 		}
 		return ""
 	})
-	quorum := g.client(2).do(&kmsg.DescribeQuorumRequest{Version: 2, Topics: []kmsg.DescribeQuorumRequestTopic{
+	described := g.client(2).do(&kmsg.DescribeQuorumRequest{Version: 2, Topics: []kmsg.DescribeQuorumRequestTopic{
 		{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}}).(*kmsg.DescribeQuorumResponse)
-	if p := quorum.Topics[0].Partitions[0]; p.LeaderID != 1 || len(p.CurrentVoters) != 1 || len(p.Observers) != 2 {
+	if p := described.Topics[0].Partitions[0]; p.LeaderID != 1 || len(p.CurrentVoters) != 1 || len(p.Observers) != 2 {
 		t.Errorf("quorum %+v", p)
 	}
 }
@@ -414,4 +421,73 @@ func TestReassignmentAPIs(t *testing.T) {
 	if unregistered.ErrorCode != kerr.BrokerIDNotRegistered.Code {
 		t.Errorf("%+v", unregistered)
 	}
+}
+
+// directoryID is the id of a formatted directory.
+func directoryID(dir string) (metadata.UUID, error) {
+	meta, _, err := storage.ReadMetaProperties(vfs.OS{}, dir)
+	return metadata.UUID(meta.DirectoryID), err
+}
+
+// TestControllersComeAndGo grows a quorum of one to three and back, as
+// kafka-storage.sh --standalone and kafka-metadata-quorum.sh do (KIP-853).
+func TestControllersComeAndGo(t *testing.T) {
+	g := newGroup3(t)
+	g.dynamic = true
+	first, err := directoryID(g.dirs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := int32(1); id <= 3; id++ {
+		var voters []quorum.Voter
+		if id == 1 {
+			voters = []quorum.Voter{{ID: 1, Dir: first, Host: "127.0.0.1", Port: int32(g.ports[1])}}
+		}
+		if err := quorum.WriteInitialControllers(g.dirs[id], voters); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.start(1)
+	g.start(2)
+	g.extra = append(g.extra, "controller.quorum.auto.join.enable", "true")
+	g.start(3)
+	voters := func(want ...int32) {
+		t.Helper()
+		eventually(t, func() string {
+			var have []int32
+			for _, v := range g.nodes[1].voters() {
+				have = append(have, v.ID)
+			}
+			if !slices.Equal(have, want) {
+				return fmt.Sprintf("voters %v, want %v", have, want)
+			}
+			return ""
+		})
+	}
+	voters(1, 3) // 3 joined by itself, 2 waits to be asked for
+	second, err := directoryID(g.dirs[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := g.client(3)
+	add := &kmsg.AddRaftVoterRequest{ClusterID: &g.clusterID, TimeoutMillis: 10_000, VoterID: 2, VoterDirectoryID: second,
+		Listeners: []kmsg.AddRaftVoterRequestListener{{Name: "CONTROLLER", Host: "127.0.0.1", Port: uint16(g.ports[2])}}}
+	other := *add
+	other.ClusterID = ptr("another")
+	if resp := client.do(&other).(*kmsg.AddRaftVoterResponse); resp.ErrorCode != kerr.InconsistentClusterID.Code {
+		t.Errorf("%+v", resp)
+	}
+	for _, want := range []int16{0, kerr.DuplicateVoter.Code} {
+		if resp := client.do(add).(*kmsg.AddRaftVoterResponse); resp.ErrorCode != want {
+			t.Errorf("%+v, want error %d", resp, want)
+		}
+	}
+	voters(1, 2, 3)
+	remove := &kmsg.RemoveRaftVoterRequest{VoterID: 2, VoterDirectoryID: second}
+	for _, want := range []int16{0, kerr.VoterNotFound.Code} {
+		if resp := client.do(remove).(*kmsg.RemoveRaftVoterResponse); resp.ErrorCode != want {
+			t.Errorf("%+v, want error %d", resp, want)
+		}
+	}
+	voters(1, 3)
 }

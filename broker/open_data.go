@@ -33,7 +33,7 @@ func (b *Broker) openData() error {
 	if b.quorum, err = quorum.Open(options); err != nil {
 		return err
 	}
-	b.meta = b.quorum
+	b.meta, b.directoryID = b.quorum, dirID
 	if b.clusterID = clusterID; clusterID == "" {
 		b.clusterID = b.meta.Image().ClusterID
 	}

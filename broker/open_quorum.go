@@ -1,20 +1,25 @@
 package broker
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"freshet/config"
 	"freshet/metadata"
 	"freshet/metadata/quorum"
 	"freshet/storage"
 	"freshet/vfs"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // quorumOptions says how this node takes part in the metadata quorum.
@@ -153,3 +158,38 @@ func (b *Broker) controllerAddr(id int32) string {
 
 // adopt hands a connection between members to the quorum.
 func (b *Broker) adopt(conn net.Conn, first []byte) error { return b.quorum.Adopt(conn, first) }
+
+// autoJoinPause is the pause between attempts to get a vote.
+const autoJoinPause = 500 * time.Millisecond
+
+// autoJoin asks for a vote until this controller has one, which it gets once it
+// has caught up (controller.quorum.auto.join.enable, KIP-1186).
+func (b *Broker) autoJoin(ctx context.Context) {
+	id := b.Config().NodeID
+	for complained := false; ; {
+		if slices.ContainsFunc(b.voters(), func(v quorum.Voter) bool { return v.ID == id }) {
+			return
+		}
+		if leader, _ := b.meta.Leader(); leader >= 0 {
+			answer, err := b.carryOutOwn(b.voteRequest())
+			if resp, ok := answer.(*kmsg.AddRaftVoterResponse); err == nil && ok && resp.ErrorCode != 0 && !complained {
+				complained = true
+				slog.Warn("this controller has not got a vote yet; it keeps asking", "error", *resp.ErrorMessage)
+			}
+		}
+		select {
+		case <-time.After(autoJoinPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// voteRequest asks for a vote for this node.
+func (b *Broker) voteRequest() *kmsg.AddRaftVoterRequest {
+	req := kmsg.NewPtrAddRaftVoterRequest()
+	req.ClusterID, req.TimeoutMillis, req.VoterID, req.VoterDirectoryID = &b.clusterID, 5000, b.Config().NodeID, b.directoryID
+	host, port := b.ownControllerAddress()
+	req.Listeners = []kmsg.AddRaftVoterRequestListener{{Name: b.controllerListenerName(), Host: host, Port: uint16(port)}}
+	return req
+}
