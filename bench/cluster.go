@@ -61,14 +61,14 @@ const clusterReadyTimeout = 3 * time.Minute
 // the cluster has registered all of them.
 func StartCluster(ctx context.Context, name string, specs []NodeSpec) (*Cluster, error) {
 	c := &Cluster{name: name, died: make(chan error, len(specs))}
+	ctx, cancel := context.WithTimeout(ctx, clusterReadyTimeout)
+	defer cancel()
 	for _, spec := range specs {
 		if err := spec.Format.run(ctx); err != nil {
 			return nil, fmt.Errorf("cannot format broker %d of %s: %w", spec.ID, name, err)
 		}
 		c.nodes = append(c.nodes, &clusterNode{NodeSpec: spec})
 	}
-	ctx, cancel := context.WithTimeout(ctx, clusterReadyTimeout)
-	defer cancel()
 	err := c.startAll(ctx)
 	if err == nil {
 		err = c.awaitBrokers(ctx, len(specs))

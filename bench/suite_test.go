@@ -44,6 +44,10 @@ func standIn(behaviour string, args []string) int {
 		}
 		opts.Null = opts.Null || arg == string(TargetNull)
 	}
+	if args[0] == "format" {
+		fmt.Println("this directory does not want to be formatted")
+		return 3
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if args[0] == "start" {
