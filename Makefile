@@ -10,7 +10,7 @@ ARGS    ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := build
-.PHONY: build links test race invariants lint fuzz-smoke compat chaos crash bench bench-scale compare compare-cluster pgo sim sim-mutants run help
+.PHONY: build links test race invariants lint fuzz-smoke compat chaos crash bench bench-scale compare compare-cluster pgo sim sim-mutants run cluster help
 
 build: ## Build bin/freshet and the links named after Kafka's tools
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/freshet ./cmd/freshet
@@ -74,6 +74,15 @@ run: build ## Start a broker on 127.0.0.1:9092 with its data in ./data
 	  '  bin/kafka-console-consumer.sh --topic quickstart-events --from-beginning --bootstrap-server localhost:9092' \
 	  'Ctrl-C stops the broker cleanly.' ''
 	@exec bin/freshet start --override log.dirs=./data $(ARGS)
+
+cluster: build ## Start three brokers on 127.0.0.1:9092 to 9094, their data in ./data-cluster
+	@printf '%s\n' \
+	  'Three brokers start on 127.0.0.1:9092, 9093 and 9094. In another terminal, type:' \
+	  '  bin/freshet topic create orders -p 6' \
+	  '  bin/freshet cluster status' \
+	  '  bin/freshet doctor --topic orders' \
+	  'Ctrl-C stops them cleanly.' ''
+	@exec bin/freshet start --cluster 3 $(ARGS)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
