@@ -270,3 +270,36 @@ func TestAVoterThatLostItsDiskIsRefused(t *testing.T) {
 	}
 	eventually(t, "it has the image", func() bool { return sameImages(fresh.Image(), leader.Image()) })
 }
+
+// TestAVoterMoves: the others learn its new address when it dials them, though
+// it is the one with the lowest id, which waits to be dialed.
+func TestAVoterMoves(t *testing.T) {
+	all := group(t, 3)
+	var members []*member
+	for _, opts := range all {
+		members = append(members, start(t, opts))
+	}
+	mustSet(t, leaderOf(t, members...).Node, "a", "1")
+	members[0].kill()
+	leader := leaderOf(t, members[1:]...)
+	img := mustSet(t, leader.Node, "b", "2")
+	moved := all[0]
+	moved.Port = freePorts(t, 1)[0]
+	again := start(t, moved)
+	if err := again.WaitIndex(within(t), img.Index); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*member{members[1], members[2], again} {
+		eventually(t, "all know the new address", func() bool {
+			v := findVoter(m.roster().members, 1)
+			return v.Port == moved.Port
+		})
+	}
+	// From now on they can dial it.
+	again.kill()
+	img = mustSet(t, leaderOf(t, members[1:]...).Node, "c", "3")
+	again = start(t, moved)
+	if err := again.WaitIndex(within(t), img.Index); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -382,8 +382,8 @@ func (n *Node) dispatchNewsLocked(e *Effects) {
 	if e.Failed != nil {
 		n.mu.failed = e.Failed
 		n.log.Error("the node takes no more part in the metadata quorum; restart it when the cause is repaired", "error", e.Failed)
+		n.links.closeAll()
 		n.notices.put(func() {
-			n.links.closeAll()
 			for _, f := range n.onFailed {
 				f(e.Failed)
 			}
