@@ -435,13 +435,8 @@ func (l *Log) segmentForLocked(b record.Batch, base, nowMs int64, config *LogCon
 			return nil, err
 		}
 	}
-	if config.Preallocate && !seg.preallocated {
-		seg.preallocated = true
-		if p, ok := seg.WriteFile().(vfs.Preallocator); ok {
-			if err := p.Preallocate(int64(config.SegmentBytes)); err != nil {
-				l.logger.Warn("cannot preallocate segment", "file", seg.path(logSuffix), "error", err)
-			}
-		}
+	if err := seg.reserveSpaceLocked(config); err != nil {
+		l.logger.Warn("cannot reserve space for a segment", "file", seg.path(logSuffix), "error", err)
 	}
 	return seg, nil
 }

@@ -83,6 +83,9 @@ func (s *LogSegment) trim(sync bool) error {
 	}
 	size, err := h.file.Size()
 	if err != nil || size <= s.published.Load() {
+		if err == nil {
+			err = s.releaseSpace()
+		}
 		return err
 	}
 	if err := h.file.Truncate(s.published.Load()); err != nil || !sync {

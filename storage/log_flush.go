@@ -108,6 +108,9 @@ func (l *Log) flushSegment(list segmentList, i int, target int64) error {
 		return fmt.Errorf("write indexes of %s: %w", s.path(logSuffix), err)
 	}
 	s.dropMemIndexes()
+	if err := s.releaseSpace(); err != nil {
+		l.logger.Warn("cannot give back the space reserved for a segment", "file", s.path(logSuffix), "error", err)
+	}
 	return nil
 }
 

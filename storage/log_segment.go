@@ -53,6 +53,10 @@ type LogSegment struct {
 	gone atomic.Bool
 	// dirSynced: the file's directory entry is durable.
 	dirSynced atomic.Bool
+	// spaceTo is the position up to which disk space was reserved; it may lie
+	// beyond the end of the file. Set under the log's lock while the segment is
+	// active.
+	spaceTo atomic.Int64
 	// used is set by use and cleared by the sweep that closes idle files.
 	used atomic.Bool
 
@@ -66,7 +70,6 @@ type LogSegment struct {
 	firstKnown      bool // firstTimestamp is that of the first batch
 	createdMs       int64
 	jitterMs        int64
-	preallocated    bool
 
 	openMu sync.Mutex // serializes open and close of the handle
 	handle atomic.Pointer[segmentHandle]

@@ -313,8 +313,8 @@ func (f *osFile) Sync() error {
 }
 
 // Preallocate implements Preallocator; file systems without fallocate refuse.
-func (f *osFile) Preallocate(size int64) error {
-	if err := unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, 0, size); err != nil {
+func (f *osFile) Preallocate(from, to int64) error {
+	if err := unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, from, to-from); err != nil {
 		return f.err("fallocate", err)
 	}
 	return nil

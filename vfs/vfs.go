@@ -49,8 +49,8 @@ type Handle interface {
 // Preallocator is implemented by files that can reserve disk space without
 // changing their length.
 type Preallocator interface {
-	// Preallocate reserves space for the first size bytes.
-	Preallocate(size int64) error
+	// Preallocate reserves space for the bytes from position from up to to.
+	Preallocate(from, to int64) error
 }
 
 // CachedReader is implemented by files that can read without waiting for the
