@@ -67,15 +67,12 @@ type PushResult struct {
 	LogEndOffset   int64
 	LastEpoch      int32 // of the log's last record, -1 of none
 	LogStartOffset int64
-	// ThrottleMs asks the leader to send nothing for this partition for so long
-	// (follower.replication.throttled.rate); 0 usually.
-	ThrottleMs int32
 }
 
 // Encoded sizes in bytes.
 const (
 	PushBytes        = 16 + 4 + 1 + 4 + 8 + 8 + 8 + 8 + 4 + 4 + 4
-	ResultBytes      = 2 + 8 + 8 + 4 + 8 + 4
+	ResultBytes      = 2 + 8 + 8 + 4 + 8
 	FrameHeaderBytes = 4 + 8 + 4 + 4
 	FrameReplyBytes  = 2 + 4
 )
@@ -165,8 +162,7 @@ func (r *PushResult) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Session))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.LogEndOffset))
 	b = binary.BigEndian.AppendUint32(b, uint32(r.LastEpoch))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.LogStartOffset))
-	return binary.BigEndian.AppendUint32(b, uint32(r.ThrottleMs))
+	return binary.BigEndian.AppendUint64(b, uint64(r.LogStartOffset))
 }
 
 // ParsePushResult decodes a result from the front of b.
@@ -180,8 +176,7 @@ func ParsePushResult(b []byte) (PushResult, error) {
 	r.LogEndOffset = int64(binary.BigEndian.Uint64(b[10:]))
 	r.LastEpoch = int32(binary.BigEndian.Uint32(b[18:]))
 	r.LogStartOffset = int64(binary.BigEndian.Uint64(b[22:]))
-	r.ThrottleMs = int32(binary.BigEndian.Uint32(b[30:]))
-	if r.LogEndOffset < noOffset || r.LastEpoch < noEpoch || r.LogStartOffset < noOffset || r.ThrottleMs < 0 {
+	if r.LogEndOffset < noOffset || r.LastEpoch < noEpoch || r.LogStartOffset < noOffset {
 		return r, ErrMalformed
 	}
 	return r, nil

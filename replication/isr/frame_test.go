@@ -72,7 +72,7 @@ func TestPushesThatNoSenderMakesAreMalformed(t *testing.T) {
 }
 
 func TestResultCodec(t *testing.T) {
-	r := PushResult{Code: CodeOffsetOutOfRange, Session: 9<<32 + 4, LogEndOffset: 120, LastEpoch: 8, LogStartOffset: 30, ThrottleMs: 40}
+	r := PushResult{Code: CodeOffsetOutOfRange, Session: 9<<32 + 4, LogEndOffset: 120, LastEpoch: 8, LogStartOffset: 30}
 	b := r.Append(nil)
 	got, err := ParsePushResult(b)
 	if err != nil || got != r || len(b) != ResultBytes {

@@ -52,13 +52,11 @@ const (
 	// it dropped; the logs agree now. After clean elections they were never
 	// acknowledged to an acks=all producer.
 	Diverged
-	// Throttled: the follower asks for a pause of BackoffMs, until Retry.
-	Throttled
 )
 
 // String is the kind's name.
 func (k EventKind) String() string {
-	return [...]string{"none", "Reprobe", "Fenced", "Diverged", "Throttled"}[k]
+	return [...]string{"none", "Reprobe", "Fenced", "Diverged"}[k]
 }
 
 // Event comes with a result.
@@ -80,11 +78,8 @@ type Sender struct {
 	state   SenderState
 	paused  bool // until Retry
 	waiting bool // Probing, Resetting: the question is out
-	// throttled: the last result asked for a pause. Until one does not, appends
-	// go out one at a time, so that a pause is for all that was sent.
-	throttled bool
-	nudged    bool // send a heartbeat though the high watermark stands
-	epoch     int32
+	nudged  bool // send a heartbeat though the high watermark stands
+	epoch   int32
 	// session numbers what is sent: the leader epoch above, a count below. It
 	// moves whenever what is in flight becomes void.
 	session int64
@@ -141,7 +136,7 @@ func (s *Sender) Stop() {
 func (s *Sender) probe() {
 	s.session++
 	s.state = Probing
-	s.paused, s.throttled, s.waiting, s.nudged = false, false, false, false
+	s.paused, s.waiting, s.nudged = false, false, false
 	s.acked, s.next = noOffset, noOffset
 	s.cut.offset, s.cut.judgedEnd = noOffset, noOffset
 	s.hadEnd = noOffset
@@ -190,10 +185,10 @@ func (s *Sender) Wants(logEnd, hw int64) bool {
 		return false
 	case s.state == Probing || s.state == Resetting:
 		return !s.waiting
-	case s.state == Replicating && logEnd > s.next && !s.throttled:
+	case s.state == Replicating && logEnd > s.next:
 		return s.count < MaxInflightPushes && s.bytes < MaxInflightBytes
 	}
-	return s.state == Replicating && s.count == 0 && (logEnd > s.next || hw > s.sentHW || s.nudged)
+	return s.state == Replicating && s.count == 0 && (hw > s.sentHW || s.nudged)
 }
 
 // Next is what to send now, if anything. The caller fills in TopicID and
@@ -292,10 +287,6 @@ func (s *Sender) Result(r *PushResult, log Log, nowMs int64) (acked int64, event
 	}
 	s.failures = 0
 	s.acked = r.LogEndOffset
-	if s.throttled = r.ThrottleMs > 0; s.throttled {
-		s.paused = true
-		return s.acked, Event{Kind: Throttled, BackoffMs: r.ThrottleMs}
-	}
 	return s.acked, Event{}
 }
 

@@ -192,30 +192,3 @@ func TestAStoppedSenderIsSilent(t *testing.T) {
 		t.Error("a Sender that was not started sends")
 	}
 }
-
-func TestAThrottledFollowerIsSentOneAppendAtATime(t *testing.T) {
-	s, log := replicating(t)
-	pushes := []Push{send(t, s, log, 1, 1), send(t, s, log, 1, 1)}
-	for i, p := range pushes {
-		r := told(&p, int64(i)+1)
-		r.ThrottleMs = int32(i+1) * 100
-		acked, event := s.Result(r, log, 1)
-		if acked != int64(i)+1 || event.Kind != Throttled || event.BackoffMs != r.ThrottleMs {
-			t.Errorf("acked %d, %+v", acked, event)
-		}
-		if s.Wants(100, 100) {
-			t.Error("it does not pause")
-		}
-		s.Retry()
-		if s.Wants(100, 100) != (i == 1) {
-			t.Errorf("after the pause with %d appends in flight it wants more: %v", 1-i, i == 0)
-		}
-	}
-	p := send(t, s, log, 1, 1)
-	if s.Wants(100, 100) {
-		t.Error("it wants more than one append in flight")
-	}
-	s.Result(told(&p, 3), log, 1)
-	send(t, s, log, 1, 1)
-	send(t, s, log, 1, 1)
-}
