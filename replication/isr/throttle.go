@@ -14,9 +14,9 @@ import (
 const maxThrottleMs = 1000
 
 // Throttle limits the bytes a second of replication, in the manner of Kafka's
-// ReplicationQuotaManager: one for what this broker sends as leader
-// (leader.replication.throttled.rate), one for what it takes as follower
-// (follower.replication.throttled.rate).
+// ReplicationQuotaManager: one for what a broker sends as leader
+// (leader.replication.throttled.rate), one for what it sends to a follower with
+// a limit of its own (its share of follower.replication.throttled.rate).
 //
 // All bytes of throttled replicas are recorded, those of in-sync followers too;
 // only followers that are not in sync are held back, so that a throttle cannot
