@@ -203,16 +203,12 @@ func (a *activeController) fenceSilent() (next time.Duration) {
 	if len(dead) == 0 {
 		return next
 	}
-	var losses []metadata.Loss
 	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) []metadata.Record {
-		records := c.FenceBroker(img, a.stillDead(img, dead)...)
-		losses = metadata.Losses(img, records)
-		return records
+		return c.FenceBroker(img, a.stillDead(img, dead)...)
 	})
 	if err != nil {
 		return livenessTick
 	}
-	reportLosses(losses)
 	for _, id := range dead {
 		if was := old.Broker(id); was != nil && !was.Fenced && img.Broker(id) != nil && img.Broker(id).Fenced {
 			slog.Warn("broker is fenced: it was not heard of, and leads nothing until it is back", "broker", id, "disconnected", a.isGone(id))
@@ -263,14 +259,11 @@ func (a *activeController) electUnclean() {
 	if records, _ := b.controller().UncleanElections(old, 1); len(records) == 0 {
 		return
 	}
-	var losses []metadata.Loss
 	img, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
 		records, _ = c.UncleanElections(img, balanceMoves)
-		losses = metadata.Losses(img, records)
 		return records
 	})
 	if err == nil {
-		reportLosses(losses)
 		a.changed(old, img)
 	}
 }

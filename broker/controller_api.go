@@ -124,13 +124,19 @@ func refusal(err error) *metadata.Error {
 
 // change runs a decision on the newest image and waits until it is committed
 // and applied here. On a node that is not the active controller, or stopped to
-// be it meanwhile, the error is errNotController; others have been logged.
+// be it meanwhile, the error is errNotController; others have been logged. So
+// have unclean elections, whatever decided on them: a broker that comes back may
+// be the last known leader, a reassignment may be cancelled.
 func (b *Broker) change(decide func(c *metadata.Controller, img *metadata.Image) []metadata.Record) (*metadata.Image, error) {
+	var losses []metadata.Loss
 	img, err := b.meta.Do(func(img *metadata.Image) ([]metadata.Record, error) {
-		return decide(b.controller(), img), nil
+		records := decide(b.controller(), img)
+		losses = metadata.Losses(img, records)
+		return records, nil
 	})
 	switch {
 	case err == nil:
+		reportLosses(losses)
 		return img, nil
 	case isNotLeader(err):
 		return nil, errNotController

@@ -33,10 +33,8 @@ func decideElectLeaders(b *Broker, r *Request) (kmsg.Response, error) {
 	}
 	var results []metadata.ElectionResult
 	var refused *metadata.Error
-	var losses []metadata.Loss
 	_, err := b.change(func(c *metadata.Controller, img *metadata.Image) (records []metadata.Record) {
 		results, records, refused = c.ElectLeaders(img, kind, partitions)
-		losses = metadata.Losses(img, records)
 		return records
 	})
 	if err != nil {
@@ -45,7 +43,6 @@ func decideElectLeaders(b *Broker, r *Request) (kmsg.Response, error) {
 	if refused != nil {
 		return refuseElectLeaders(req, refused), nil
 	}
-	reportLosses(losses)
 	slog.Info("leaders elected on request", "partitions", len(results), "from", r.ClientHost)
 	resp := kmsg.NewPtrElectLeadersResponse()
 	at := map[string]int{}
