@@ -98,6 +98,16 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 			}
 		}
 	}
+	if anyActivated(old, next) {
+		// Nothing but this makes an idle follower of it come back in sync soon.
+		b.net.goPeer(b.checkLag)
+	}
+}
+
+// anyActivated reports whether a broker may lead and follow by next that could
+// not by old.
+func anyActivated(old, next *metadata.Image) bool {
+	return slices.ContainsFunc(next.Brokers, func(b metadata.Broker) bool { return b.Active() && !old.Active(b.ID) })
 }
 
 // dropTopics stops serving deleted topics and forgets their offsets.

@@ -173,6 +173,7 @@ func (c *conn) appendPush(s *slot, p *partition, push *isr.Push, records []byte,
 	l := c.loop
 	ack := pendingAck{slot: s, codeAt: int32(len(s.buf)), follower: true}
 	result := push.Result(0, p.log)
+	moved := p.NoteLeader(push.HighWatermark) // the logs agree up to here; it goes on as records are written
 	end := push.Offset
 	for len(records) > 0 {
 		batch, err := nextReplicated(records, push.LeaderEpoch, end)
@@ -196,7 +197,7 @@ func (c *conn) appendPush(s *slot, p *partition, push *isr.Push, records []byte,
 	// Where the log ends when this answer leaves, which is after the write.
 	result.LogEndOffset, result.LastEpoch = end, p.log.LatestEpoch()
 	s.buf = result.Append(s.buf)
-	if p.NoteLeader(push.HighWatermark) && push.Length == 0 {
+	if moved {
 		p.wakeWaiters(l, true)
 	}
 	if push.LogStartOffset > p.log.LogStartOffset() && p.HighWatermark() > p.log.LogStartOffset() && !p.cutting.Swap(true) {
@@ -299,25 +300,30 @@ func (j *truncation) serve(*Broker) {
 
 func (j *truncation) carryOut() (int16, error) {
 	p, log := j.part, j.part.log
+	log.WaitDrained()
 	end, hw := log.LogEndOffset(), log.HighWatermark()
-	var err error
-	switch j.action {
-	case isr.Truncate:
-		// Between the decision and now the leader may have changed.
-		err = p.WhileFollowing(j.push.LeaderEpoch, func() error {
-			_, err := log.TruncateTo(j.offset)
-			return err
-		})
-	case isr.StartAt:
-		err = p.WhileFollowing(j.push.LeaderEpoch, func() error { return log.TruncateFullyAndStartAt(j.offset) })
-	default:
-		log.WaitDrained()
-	}
+	var refused int16
+	err := p.WhileFollowing(j.push.LeaderEpoch, func() (err error) {
+		// Decided anew: since the first decision, on the loop, another connection
+		// of the leader's may have had the log cut and records appended that are
+		// committed by now. Follow sees by the last epoch that this push was not
+		// for that log.
+		j.action, j.offset, refused = isr.Follow(j.push.LeaderEpoch, log, &j.push)
+		switch j.action {
+		case isr.Truncate:
+			_, err = log.TruncateTo(j.offset)
+		case isr.StartAt:
+			err = log.TruncateFullyAndStartAt(j.offset)
+		}
+		return err
+	})
 	switch {
 	case errors.Is(err, replication.ErrRoleChanged):
 		return isr.CodeFencedLeaderEpoch, nil
 	case err != nil:
 		return followerCode(err), err
+	case refused != 0:
+		return refused, nil
 	}
 	if now := log.LogEndOffset(); j.action != isr.Answer && now != end {
 		slog.Info("log truncated to what its leader has", "topic", p.topic.name, "partition", p.index, "leader_epoch", j.push.LeaderEpoch,

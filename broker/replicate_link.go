@@ -188,6 +188,9 @@ var errNoFollowers = errors.New("no partition is replicated over this connection
 // errNewIncarnation closes a stream to a broker that has registered again.
 var errNewIncarnation = errors.New("the follower has registered anew")
 
+// errSilent closes a stream whose follower does not answer.
+var errSilent = errors.New("the follower has not answered for 10 s")
+
 // track puts a connection where the loop finds it by its descriptor.
 func (l *loop) track(c *conn) {
 	for len(l.conns) <= c.fd {

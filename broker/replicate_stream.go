@@ -30,6 +30,9 @@ const (
 	// highWatermarkDelayMs is how long a follower waits for a high watermark
 	// that has no records to ride on.
 	highWatermarkDelayMs = 5
+	// A stream without partitions is closed after idleStreamMs, one whose
+	// follower owes answers and is silent after silentStreamMs.
+	idleStreamMs, silentStreamMs = 1000, 10_000
 )
 
 // peerPart is one follower of one partition at one leader epoch. It is touched
@@ -142,7 +145,15 @@ func (s *stream) remove(pp *peerPart) {
 	s.parts = s.parts[:last]
 	pp.index = -1
 	if last == 0 && s.conn != nil {
-		s.loop.closeConn(s.conn, errNoFollowers)
+		s.wakeAt(s.loop.monoMs + idleStreamMs) // a new leader epoch adds it again at once
+	}
+}
+
+// checkSilence closes a connection whose follower has taken and answered nothing
+// for a while although it owes answers: it may be cut off without a word.
+func (s *stream) checkSilence() {
+	if s.conn != nil && len(s.inFlight) > 0 && s.loop.monoMs-s.conn.lastMs > silentStreamMs {
+		s.loop.closeConn(s.conn, errSilent)
 	}
 }
 
@@ -239,6 +250,10 @@ func (s *stream) wakeAt(dueMs int64) {
 func (s *stream) onTimer() {
 	if s.conn == nil {
 		s.dial()
+		return
+	}
+	if len(s.parts) == 0 {
+		s.loop.closeConn(s.conn, errNoFollowers)
 		return
 	}
 	next := int64(0)

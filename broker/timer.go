@@ -2,6 +2,8 @@ package broker
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -145,6 +147,12 @@ const (
 func (l *loop) sweep() {
 	if l.idx == 0 {
 		l.srv.resumeAccept()
+	}
+	l.streams.Lock()
+	streams := slices.Collect(maps.Values(l.streams.to))
+	l.streams.Unlock()
+	for _, s := range streams {
+		s.checkSilence()
 	}
 	idleMs := l.srv.opts.MaxIdleMs
 	for _, c := range l.conns {

@@ -142,6 +142,7 @@ func (p *Partition) Follow(leader, epoch int32) bool {
 	}
 	p.Log.FenceLeaderEpoch(epoch)
 	p.leader = nil
+	p.leaderHW.Store(0) // the old leader's may lie above what the new one has
 	p.role.Store(&Role{LeaderEpoch: epoch, LeaderID: leader})
 	return true
 }
