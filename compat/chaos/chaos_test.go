@@ -45,6 +45,8 @@ type result struct {
 	nemesis string
 	gaps    []int64 // ns, the longest of each partition; nil if a majority was not well
 	inSync  time.Duration
+	// broken and mended are when the nemesis began and had ended.
+	broken, mended time.Time
 }
 
 func TestChaos(t *testing.T) {
@@ -141,9 +143,12 @@ func runRounds(ctx context.Context, t *testing.T, l *load, chosen []nemesis, see
 		acks := "no majority"
 		if res.gaps != nil {
 			acks = fmt.Sprintf("acks away %.2f s", seconds(slices.Max(res.gaps)))
+			if longest := slices.Max(res.gaps); longest > int64(resumeLimit) {
+				acks += fmt.Sprintf(" (partition %d)", slices.Index(res.gaps, longest))
+			}
 		}
-		fmt.Printf("round %2d/%d  %-17s %-26s %-16s in sync after %5.2f s  %d acknowledged\n",
-			i, rounds, n.name, r.about, acks, res.inSync.Seconds(), l.history.Acked())
+		fmt.Printf("round %2d/%d  %s to %s  %-17s %-26s %-16s in sync after %5.2f s  %d acknowledged\n",
+			i, rounds, res.broken.UTC().Format("15:04:05.0"), res.mended.UTC().Format("15:04:05.0"), n.name, r.about, acks, res.inSync.Seconds(), l.history.Acked())
 	}
 	return results
 }
@@ -157,11 +162,12 @@ func (l *load) runRound(r *round, n *nemesis) (result, error) {
 		return result{}, fmt.Errorf("no progress before it: %d acknowledgements in 30 s", l.history.Acked()-before)
 	}
 	<-time.After(settleTime)
-	res := result{nemesis: n.name}
+	res := result{nemesis: n.name, broken: time.Now()}
 	from := nowNs()
 	if err := n.run(r); err != nil {
 		return res, err
 	}
+	res.mended = time.Now()
 	var err error
 	if res.inSync, err = l.cluster.awaitWhole(isrTimeout); err != nil {
 		return res, fmt.Errorf("not well within %s of healing: %w", isrTimeout, err)
