@@ -106,7 +106,7 @@ func (lc *lifecycle) register(ctx context.Context) error {
 			if lc.broker.stopped.Load() {
 				return errStopping
 			}
-			return fmt.Errorf("broker %d could not register with the controllers in %d ms (initial.broker.registration.timeout.ms): %w", cfg.NodeID, cfg.Role.RegistrationMs, err)
+			return fmt.Errorf("broker %d could not register with the controllers in %d ms (initial.broker.registration.timeout.ms): %w; the log above says whom it tried to reach", cfg.NodeID, cfg.Role.RegistrationMs, err)
 		}
 	}
 }

@@ -103,7 +103,13 @@ func (lc *localCluster) watch(nodes []*exec.Cmd, ready chan int, ended chan node
 			}
 		case end := <-ended:
 			left--
-			if signals == 0 {
+			switch {
+			case signals > 0:
+			case up < lc.size:
+				failed = failf("broker %d could not start (%v); the lines that begin with \"%d |\" say why. The others are stopped.", end.id, end.err, end.id)
+				signals = 1
+				signalAll(nodes, syscall.SIGTERM)
+			default:
 				failed = failf("broker %d ended by itself: %v", end.id, end.err)
 				lines.say(fmt.Sprintf("broker %d has ended (%v); %d of %d go on. Start them all again when the cause is repaired.", end.id, end.err, left, lc.size))
 			}

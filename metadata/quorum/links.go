@@ -186,14 +186,19 @@ func (l *links) judge(r roster, h *hello, addr string) (int16, string) {
 	return helloOK, ""
 }
 
+// portsIn are the ports in a message. The one a connection came from differs
+// each time and makes no new reason.
+var portsIn = regexp.MustCompile(`:[0-9]+`)
+
 // logRefusal says once what is wrong between this node and another.
 func (l *links) logRefusal(name, message string) {
+	reason := portsIn.ReplaceAllString(message, "")
 	l.mu.Lock()
 	last := l.mu.refused[name]
 	now := time.Now()
-	again := last.message != message || now.Sub(last.at) > repeatRefusal
+	again := last.message != reason || now.Sub(last.at) > repeatRefusal
 	if again {
-		l.mu.refused[name] = refusal{message, now}
+		l.mu.refused[name] = refusal{reason, now}
 	}
 	l.mu.Unlock()
 	if again {
