@@ -18,14 +18,11 @@ func (s *state) balanceLeaders(may func(*placed) bool) {
 }
 
 // handOns lists the partitions that each broker is first in.
-func (s *state) handOns(may func(*placed) bool) map[int32]map[*placed]bool {
-	led := map[int32]map[*placed]bool{}
-	for _, l := range s.brokers {
-		led[l.ID] = map[*placed]bool{}
-	}
+func (s *state) handOns(may func(*placed) bool) map[*load][]*placed {
+	led := map[*load][]*placed{}
 	for _, p := range s.partitions {
-		if len(p.now) > 1 && s.byID[p.now[0]] != nil && may(p) {
-			led[p.now[0]][p] = true
+		if l := s.byID[p.now[0]]; l != nil && len(p.now) > 1 && may(p) {
+			led[l] = append(led[l], p)
 		}
 	}
 	return led
@@ -33,7 +30,7 @@ func (s *state) handOns(may func(*placed) bool) map[int32]map[*placed]bool {
 
 // handOnOnce hands the lead on along the best chain and reports whether there
 // was one.
-func (s *state) handOnOnce(led map[int32]map[*placed]bool) bool {
+func (s *state) handOnOnce(led map[*load][]*placed) bool {
 	for _, from := range s.byLeaders() {
 		chain := s.chain(led, from)
 		if chain == nil {
@@ -48,10 +45,11 @@ func (s *state) handOnOnce(led map[int32]map[*placed]bool) bool {
 					step.p.now[0], step.p.now[n] = id, first
 				}
 			}
-			delete(led[first], step.p)
-			led[step.to][step.p] = true
-			s.byID[first].leaders--
-			s.byID[step.to].leaders++
+			from, to := s.byID[first], s.byID[step.to]
+			led[from] = removed(led[from], step.p)
+			led[to] = append(led[to], step.p)
+			from.leaders--
+			to.leaders++
 		}
 		return true
 	}
@@ -71,7 +69,7 @@ type handStep struct {
 
 // chain searches breadth first for the nearest broker that leads at least two
 // fewer than from.
-func (s *state) chain(led map[int32]map[*placed]bool, from *load) []handStep {
+func (s *state) chain(led map[*load][]*placed, from *load) []handStep {
 	type visit struct {
 		broker *load
 		steps  []handStep
@@ -84,7 +82,10 @@ func (s *state) chain(led map[int32]map[*placed]bool, from *load) []handStep {
 		if v.broker.leaders <= from.leaders-2 {
 			return v.steps
 		}
-		for _, p := range s.inOrder(led[v.broker.ID]) {
+		for _, p := range led[v.broker] {
+			if len(seen) == len(s.brokers) {
+				break
+			}
 			for _, id := range p.now[1:] {
 				next := s.byID[id]
 				if next == nil || seen[id] {
@@ -99,16 +100,12 @@ func (s *state) chain(led map[int32]map[*placed]bool, from *load) []handStep {
 	return nil
 }
 
-// inOrder lists a set in the order of the partitions, so that plans repeat.
-func (s *state) inOrder(set map[*placed]bool) []*placed {
-	list := make([]*placed, 0, len(set))
-	for p := range set {
-		list = append(list, p)
-	}
-	return sorted(list, func(a, b *placed) bool {
-		if a.Topic != b.Topic {
-			return a.Topic < b.Topic
+// removed returns list without p.
+func removed(list []*placed, p *placed) []*placed {
+	for i, q := range list {
+		if q == p {
+			return append(list[:i], list[i+1:]...)
 		}
-		return a.Partition.Partition < b.Partition.Partition
-	})
+	}
+	return list
 }

@@ -55,8 +55,7 @@ func Decommission(brokers []Broker, partitions []Partition, leaving int32) ([]Mo
 	s := newState(rest, partitions)
 	refused := &NoRoomError{Leaving: leaving, Brokers: len(rest)}
 	touched := map[*placed]bool{}
-	bySize := sorted(s.partitions, func(a, b *placed) bool { return a.Bytes > b.Bytes })
-	for _, p := range bySize {
+	for _, p := range sorted(s.partitions, func(a, b *placed) bool { return a.Bytes > b.Bytes }) {
 		if !p.holds(leaving) {
 			continue
 		}
@@ -87,7 +86,6 @@ func Decommission(brokers []Broker, partitions []Partition, leaving int32) ([]Mo
 // refuge finds where p's replica on src may go; full is true when only room is
 // missing.
 func (s *state) refuge(p *placed, src int32) (dst *load, full bool) {
-	rest := s.racksOf(p, src)
 	var best *load
 	for _, l := range s.brokers {
 		switch {
@@ -96,15 +94,15 @@ func (s *state) refuge(p *placed, src int32) (dst *load, full bool) {
 		case !l.hasRoom(p.Bytes):
 			full = true
 			continue
-		case best == nil || s.betterRefuge(p, rest, l, best):
+		case best == nil || s.betterRefuge(p, src, l, best):
 			best = l
 		}
 	}
 	return best, full
 }
 
-func (s *state) betterRefuge(p *placed, rest map[string]int, a, b *load) bool {
-	if x, y := rest[a.Rack], rest[b.Rack]; x != y {
+func (s *state) betterRefuge(p *placed, src int32, a, b *load) bool {
+	if x, y := s.inRack(p, src, a.rack), s.inRack(p, src, b.rack); x != y {
 		return x < y
 	}
 	if x, y := a.topics[p.Topic], b.topics[p.Topic]; x != y {
@@ -149,17 +147,16 @@ func (s *state) spreadRacks() {
 }
 
 func (s *state) spreadOnce(p *placed) bool {
-	racks := s.racksOf(p, -1)
-	if len(racks) >= min(len(p.now), s.racks) {
+	if s.spans(p) >= min(len(p.now), s.racks) {
 		return false
 	}
 	// The last of them, since the first is the preferred leader.
 	for i := len(p.now) - 1; i >= 0; i-- {
 		src := s.byID[p.now[i]]
-		if src == nil || racks[src.Rack] < 2 {
+		if src == nil || s.inRack(p, -1, src.rack) < 2 {
 			continue
 		}
-		if dst, _ := s.refuge(p, src.ID); dst != nil && racks[dst.Rack] == 0 {
+		if dst, _ := s.refuge(p, src.ID); dst != nil && s.inRack(p, -1, dst.rack) == 0 {
 			s.move(p, src.ID, dst)
 			return true
 		}
@@ -199,24 +196,27 @@ func (s *state) level(partitions []*placed, count func(*load) int, extra func(p 
 			}
 		}
 	}
+	// Pairs of brokers between which nothing could move are passed over until
+	// nothing else is left; then they are tried once more, since other moves may
+	// have opened a way.
+	hopeless := map[[2]*load]bool{}
 	for {
-		p, src, dst := s.levelingMove(on, count, extra)
+		p, src, dst := s.levelingMove(on, count, extra, hopeless)
+		if p == nil && len(hopeless) > 0 {
+			clear(hopeless)
+			p, src, dst = s.levelingMove(on, count, extra, hopeless)
+		}
 		if p == nil {
 			return
 		}
 		s.move(p, src.ID, dst)
-		for i, q := range on[src] {
-			if q == p {
-				on[src] = append(on[src][:i:i], on[src][i+1:]...)
-				break
-			}
-		}
+		on[src] = removed(on[src], p)
 		on[dst] = append(on[dst], p)
 	}
 }
 
 // levelingMove finds a move from a broker with most to one with least.
-func (s *state) levelingMove(on map[*load][]*placed, count func(*load) int, extra func(p *placed, src, dst *load) bool) (*placed, *load, *load) {
+func (s *state) levelingMove(on map[*load][]*placed, count func(*load) int, extra func(p *placed, src, dst *load) bool, hopeless map[[2]*load]bool) (*placed, *load, *load) {
 	full := sorted(s.brokers, func(a, b *load) bool {
 		if x, y := count(a), count(b); x != y {
 			return x > y
@@ -232,9 +232,13 @@ func (s *state) levelingMove(on map[*load][]*placed, count func(*load) int, extr
 			if count(src)-count(dst) < 2 {
 				break
 			}
+			if hopeless[[2]*load{src, dst}] {
+				continue
+			}
 			if p := s.candidate(on[src], src, dst, extra); p != nil {
 				return p, src, dst
 			}
+			hopeless[[2]*load{src, dst}] = true
 		}
 	}
 	return nil, nil, nil
@@ -279,8 +283,9 @@ func (s *state) levelBytes() {
 		total += l.bytes
 	}
 	mean := total / int64(len(s.brokers))
+	held := s.heldBySize()
 	for range len(s.partitions) {
-		if !s.exchangeOnce(mean) {
+		if !s.exchangeOnce(held, mean) {
 			return
 		}
 	}
@@ -288,7 +293,7 @@ func (s *state) levelBytes() {
 
 // exchangeOnce exchanges one pair of replicas of the fullest broker and one of
 // the emptier ones.
-func (s *state) exchangeOnce(mean int64) bool {
+func (s *state) exchangeOnce(held map[*load][]*placed, mean int64) bool {
 	order := sorted(s.brokers, func(a, b *load) bool { return a.bytes > b.bytes })
 	src := order[0]
 	for i := len(order) - 1; i > 0; i-- {
@@ -297,9 +302,11 @@ func (s *state) exchangeOnce(mean int64) bool {
 		if gap <= mean/gapPart {
 			return false
 		}
-		if a, b := s.exchange(src, dst, gap, mean/gainPart); a != nil {
+		if a, b := s.exchange(held[src], held[dst], src, dst, gap, mean/gainPart); a != nil {
 			s.move(a, src.ID, dst)
 			s.move(b, dst.ID, src)
+			held[src] = bySize(append(removed(held[src], a), b))
+			held[dst] = bySize(append(removed(held[dst], b), a))
 			return true
 		}
 	}
@@ -309,8 +316,7 @@ func (s *state) exchangeOnce(mean int64) bool {
 // exchange finds a replica on src and a smaller one on dst whose exchange
 // lowers the gap by at least gain, the best first. Topics' counts stay: both
 // are of one topic, or their topics have room for it.
-func (s *state) exchange(src, dst *load, gap, gain int64) (*placed, *placed) {
-	mine, theirs := s.heldBy(src), s.heldBy(dst)
+func (s *state) exchange(mine, theirs []*placed, src, dst *load, gap, gain int64) (*placed, *placed) {
 	var bestA, bestB *placed
 	bestLeft := gap - gain
 	for _, a := range mine {
@@ -344,14 +350,24 @@ func (s *state) keepsTopics(a, b *placed, src, dst *load) bool {
 	return a.Topic == b.Topic || src.topics[a.Topic] > dst.topics[a.Topic] && dst.topics[b.Topic] > src.topics[b.Topic]
 }
 
-// heldBy lists the partitions with a replica on l, the smallest first.
-func (s *state) heldBy(l *load) []*placed {
-	var list []*placed
+// heldBySize lists the partitions with a replica on each broker, the smallest
+// first.
+func (s *state) heldBySize() map[*load][]*placed {
+	held := map[*load][]*placed{}
 	for _, p := range s.partitions {
-		if p.holds(l.ID) {
-			list = append(list, p)
+		for _, id := range p.now {
+			if l := s.byID[id]; l != nil {
+				held[l] = append(held[l], p)
+			}
 		}
 	}
+	for l := range held {
+		held[l] = bySize(held[l])
+	}
+	return held
+}
+
+func bySize(list []*placed) []*placed {
 	return sorted(list, func(a, b *placed) bool { return a.Bytes < b.Bytes })
 }
 
@@ -382,13 +398,12 @@ func Place(brokers []Broker, partitions, factor, start int) [][]int32 {
 
 // next chooses a broker for p's next replica; among equals the turn decides.
 func (s *state) next(p *placed, turn int) *load {
-	racks := s.racksOf(p, -1)
 	key := func(l *load, i int) [4]int {
 		first := 0
 		if len(p.now) == 0 {
 			first = l.leaders
 		}
-		return [4]int{racks[l.Rack], first, l.replicas, (i - turn + len(s.brokers)*(turn/len(s.brokers)+1)) % len(s.brokers)}
+		return [4]int{s.inRack(p, -1, l.rack), first, l.replicas, (i - turn + len(s.brokers)*(turn/len(s.brokers)+1)) % len(s.brokers)}
 	}
 	var best *load
 	var bestKey [4]int

@@ -37,10 +37,9 @@ func Resize(brokers []Broker, partitions []Partition, pick func(*Partition) bool
 
 // drop removes the replica that is missed least.
 func (s *state) drop(p *placed) {
-	racks := s.racksOf(p, -1)
 	worst, worstKey := -1, [4]int{}
 	for i, id := range p.now {
-		key := [4]int{0, -racks[s.rack(id)], 0, -min(i, 1)}
+		key := [4]int{0, -s.inRack(p, -1, s.rackOf(id)), 0, -min(i, 1)}
 		if l := s.byID[id]; l != nil {
 			key[0], key[2] = 1, -l.replicas
 		}

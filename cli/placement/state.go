@@ -41,12 +41,13 @@ type state struct {
 	brokers    []*load
 	byID       map[int32]*load
 	partitions []*placed
-	racks      int
+	racks      int // how many there are; they are numbered from 0
 }
 
 // load is what a broker will hold.
 type load struct {
 	Broker
+	rack              int // number of its rack
 	replicas, leaders int
 	topics            map[string]int // replicas by topic
 	bytes             int64          // of all its replicas
@@ -64,18 +65,20 @@ func newState(brokers []Broker, partitions []Partition) *state {
 	s := &state{byID: map[int32]*load{}}
 	for _, b := range brokers {
 		l := &load{Broker: b, topics: map[string]int{}}
-		if l.Rack == "" {
-			l.Rack = fmt.Sprintf("\x00%d", b.ID)
-		}
 		s.brokers = append(s.brokers, l)
 		s.byID[b.ID] = l
 	}
 	sort.Slice(s.brokers, func(i, j int) bool { return s.brokers[i].ID < s.brokers[j].ID })
-	racks := map[string]bool{}
+	racks := map[string]int{}
 	for _, l := range s.brokers {
-		racks[l.Rack] = true
+		number, known := racks[l.Rack]
+		if !known || l.Rack == "" {
+			number = s.racks
+			racks[l.Rack] = number
+			s.racks++
+		}
+		l.rack = number
 	}
-	s.racks = len(racks)
 	for i := range partitions {
 		p := &placed{Partition: &partitions[i], now: append([]int32(nil), partitions[i].Replicas...)}
 		s.partitions = append(s.partitions, p)
@@ -159,29 +162,45 @@ func (s *state) move(p *placed, src int32, dst *load) {
 	}
 }
 
-// racksOf counts the racks of the replicas other than skip; a broker that is
-// gone counts as a rack of its own.
-func (s *state) racksOf(p *placed, skip int32) map[string]int {
-	racks := map[string]int{}
-	for _, id := range p.now {
-		if id != skip {
-			racks[s.rack(id)]++
-		}
+// rackOf is the number of a broker's rack; a broker that is gone counts as a
+// rack of its own, with a negative number.
+func (s *state) rackOf(id int32) int {
+	if l := s.byID[id]; l != nil {
+		return l.rack
 	}
-	return racks
+	return -1 - int(id)
 }
 
-func (s *state) rack(id int32) string {
-	if l := s.byID[id]; l != nil {
-		return l.Rack
+// inRack counts p's replicas, other than the one on skip, in a rack.
+func (s *state) inRack(p *placed, skip int32, rack int) int {
+	n := 0
+	for _, id := range p.now {
+		if id != skip && s.rackOf(id) == rack {
+			n++
+		}
 	}
-	return fmt.Sprintf("\x00%d", id)
+	return n
+}
+
+// spans counts the racks of p's replicas.
+func (s *state) spans(p *placed) int {
+	n := 0
+	for i, id := range p.now {
+		first := true
+		for _, before := range p.now[:i] {
+			first = first && s.rackOf(before) != s.rackOf(id)
+		}
+		if first {
+			n++
+		}
+	}
+	return n
 }
 
 // keepsRacks reports whether p spans no fewer racks with dst in src's place.
 func (s *state) keepsRacks(p *placed, src int32, dst *load) bool {
-	rest := s.racksOf(p, src)
-	return rest[dst.Rack] == 0 || rest[s.rack(src)] > 0 || s.rack(src) == dst.Rack
+	from := s.rackOf(src)
+	return from == dst.rack || s.inRack(p, src, dst.rack) == 0 || s.inRack(p, src, from) > 0
 }
 
 // allowed reports whether p may move from src to dst.
