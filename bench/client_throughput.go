@@ -52,10 +52,17 @@ func (r *clientRun) measureProduce(ctx context.Context) (Run, error) {
 		acked[i], err = produceRecords(ctx, clients[i], int64(i)*r.config.Records, r.config.Records, r.row.ValueBytes, r.done)
 		return err
 	})
-	run, meterErr := m.stop()
 	var total tally
 	for _, t := range acked {
 		total.add(t)
+	}
+	ackedAfter := time.Since(m.start)
+	if err == nil && r.admin.replication > 1 {
+		err = r.admin.awaitRecords(ctx, r.topic, total.records+warmup*int64(len(clients)))
+	}
+	run, meterErr := m.stop()
+	if r.admin.replication > 1 {
+		run.ReplicatedSeconds, run.Seconds = run.Seconds, ackedAfter.Seconds()
 	}
 	run.fill(total.records, r.row.ValueBytes, &counter)
 	if err := errors.Join(err, meterErr); err != nil {

@@ -19,19 +19,38 @@ const (
 func (a *admin) awaitReplicas(ctx context.Context, topic string, ends map[int32]int64) error {
 	ctx, cancel := context.WithTimeout(ctx, replicatedTimeout)
 	defer cancel()
-	poll := time.NewTicker(replicatedPoll)
-	defer poll.Stop()
-	for {
-		err := a.replicated(ctx, topic, ends)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return fmt.Errorf("topic %s is not on all its replicas after %s: %w", topic, replicatedTimeout, err)
-		}
+	err := await(ctx, replicatedPoll, func(ctx context.Context) error { return a.replicated(ctx, topic, ends) })
+	if err != nil {
+		return fmt.Errorf("topic %s is not on all its replicas: %w", topic, err)
 	}
+	return nil
+}
+
+// awaitRecords returns when every partition has all its replicas in sync and
+// the topic shows consumers so many records.
+func (a *admin) awaitRecords(ctx context.Context, topic string, records int64) error {
+	ctx, cancel := context.WithTimeout(ctx, replicatedTimeout)
+	defer cancel()
+	return await(ctx, replicatedPoll, func(ctx context.Context) error {
+		if err := a.replicated(ctx, topic, nil); err != nil {
+			return err
+		}
+		listed, err := a.kadm.ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err != nil {
+			return err
+		}
+		var shown int64
+		for _, end := range listed[topic] {
+			shown += end.Offset
+		}
+		if shown < records {
+			return fmt.Errorf("%d of %d records are replicated", shown, records)
+		}
+		return nil
+	})
 }
 
 // replicated says what is missing; nil is nothing.

@@ -75,7 +75,7 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.quick, "quick", false, "fewer rows and four repetitions, in less than three minutes")
 	flags.StringSliceVar(&o.Rows, "row", nil, "rows to run, by name (freshet bench list and its ack-…mb and java-… rows)")
 	flags.IntVar(&f.cluster, "cluster", 1, "compare clusters of so many brokers each, 3 or more")
-	flags.IntVar(&o.Kills, "kills", 10, "how often a broker of each cluster is killed while it is written to; only with --cluster")
+	flags.IntVar(&o.Kills, "kills", 10, "how often a broker of the first cluster is killed while it is written to, of others 10 times at most; only with --cluster")
 	flags.IntVar(&o.Stops, "stops", 4, "how often one is stopped cleanly; only with --cluster")
 	flags.IntVar(&o.Repetitions, "repetitions", o.Repetitions, "how often each row is measured; 6 are needed for 95 % confidence")
 	flags.IntVar(&o.Warmup, "warmup", o.Warmup, "passes over all rows that are thrown away first")
