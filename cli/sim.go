@@ -121,7 +121,7 @@ func (f *simFlags) traceOne(cmd *cobra.Command, first, last uint64) error {
 
 // simTotals is the sum over all runs.
 type simTotals struct {
-	runs, faults, acked, virtualMs, events, abandoned int64
+	runs, faults, acked, virtualMs, events int64
 }
 
 func (t *simTotals) add(r *sim.Result) {
@@ -130,7 +130,6 @@ func (t *simTotals) add(r *sim.Result) {
 	t.acked += r.Acked
 	t.virtualMs += r.VirtualMs
 	t.events += r.Events
-	t.abandoned += int64(r.Abandoned)
 }
 
 // runAll runs seeds until one breaks a promise.

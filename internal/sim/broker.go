@@ -101,23 +101,22 @@ func (b *broker) openLogs() error {
 	return b.dropBehindGaps()
 }
 
-// dropBehindGaps cuts every log back to the first offset that is missing: a
-// log with a gap is no prefix of its leader's, and what follows the gap is
+// dropBehindGaps cuts every log back to where recovery found something missing:
+// a log with a gap is no prefix of its leader's, and what follows the gap is
 // there to be had from the other replicas.
 func (b *broker) dropBehindGaps() error {
-	if b.logs.CleanShutdownEpoch() >= 0 {
-		return nil
-	}
-	for _, r := range b.replicas {
-		gap, err := r.firstGap()
-		if err != nil {
-			return err
+	for _, p := range b.logs.RecoveryReport().Partitions {
+		to := int64(math.MaxInt64)
+		for _, q := range p.Quarantined {
+			to = min(to, q.FromOffset)
 		}
-		if gap == r.log.LogEndOffset() {
+		if p.MissingTo > 0 {
+			to = min(to, p.MissingFrom)
+		}
+		if to == math.MaxInt64 {
 			continue
 		}
-		r.tracef("offset %d is missing below the log end at %d: cut back", gap, r.log.LogEndOffset())
-		if _, err := r.log.TruncateTo(gap); err != nil {
+		if _, err := b.logs.Get(p.TopicPartition).TruncateTo(to); err != nil {
 			return err
 		}
 	}

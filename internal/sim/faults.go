@@ -26,11 +26,12 @@ const (
 	faultClockJump
 	faultSlowDisk
 	faultRestartAll // every process killed, one after the other, quickly
+	faultElection   // the active controller killed, and voters killed while they vote
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"kill", "power", "blackout", "pause", "stop", "isolate", "split", "ring", "link",
-	"clients", "sever", "full", "sync", "clock", "slow", "killall"}
+	"clients", "sever", "full", "sync", "clock", "slow", "killall", "election"}
 
 // faultMix is how often each kind of trouble comes, as weights.
 type faultMix struct {
@@ -126,6 +127,8 @@ func (w *world) inject() {
 		w.trace.add("*", "%s: wall clock jumps to %+d ms", n, n.clock.offsetMs)
 	case faultSlowDisk:
 		n.slowDisk(w.lasting(50*millisecond), w.lasting(2000*millisecond))
+	case faultElection:
+		w.disturbElection()
 	case faultRestartAll:
 		for _, n := range w.nodes {
 			w.kill(n, w.lasting(300*millisecond))
@@ -149,6 +152,23 @@ func (w *world) kill(n *node, down Time) {
 	w.trace.add("*", "%s is killed, for %d ms", n, down.Ms())
 	n.kill()
 	w.startLater(n, down)
+}
+
+// disturbElection kills the active controller, and others for a moment while
+// they elect the next one.
+func (w *world) disturbElection() {
+	if b := w.controller(); b != nil {
+		w.kill(b.node, w.lasting(600*millisecond))
+	}
+	for range 2 + w.rng.fault.IntN(3) {
+		n := w.nodes[w.rng.fault.IntN(len(w.nodes))]
+		at := w.lasting(200 * millisecond)
+		w.sched.after(at, func() {
+			if w.phase != "healed" {
+				w.kill(n, Time(1+w.rng.fault.IntN(20))*millisecond)
+			}
+		})
+	}
 }
 
 // startLater starts a node's process unless something else did.

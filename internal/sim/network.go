@@ -183,11 +183,12 @@ func (s *side) close() {
 // sever ends the connection for both, as a middlebox that resets it does. What
 // is on its way is lost.
 func (c *conn) sever() {
-	for _, s := range c.sides {
-		s.pipe.queue = nil
-	}
-	for _, s := range c.sides {
-		s.hangUp()
+	near, far := c.sides[0], c.sides[1]
+	hears := far.open
+	near.hangUp()
+	if hears {
+		far.open = true
+		far.hangUp()
 	}
 }
 

@@ -26,14 +26,17 @@ type producer struct {
 
 // lane is one partition's batches that are not answered, oldest first.
 type lane struct {
-	p          *producer
-	at         topicPartition
-	producerID int64 // a session of its own
-	sequence   int32
-	pending    []*unanswered
-	sent       int // of pending, on their way
-	attempt    int // grows when all is to be sent again; answers of older ones are ignored
-	retrying   bool
+	p        *producer
+	at       topicPartition
+	sequence int32
+	pending  []*unanswered
+	sent     int // of pending, on their way
+	attempt  int // grows when all is to be sent again; answers of older ones are ignored
+	retrying bool
+	// known: the partition has acknowledged a batch. Before, a broker that has
+	// no state of a producer takes any first sequence (as Kafka's does since
+	// KIP-360), so that only one batch may be in flight.
+	known bool
 }
 
 type unanswered struct {
@@ -53,7 +56,7 @@ func (w *world) newProducer(i int, idempotent bool, acks int16) *producer {
 	}
 	p.failing = p.rng.IntN(3) == 0
 	for i := range w.plan.partitions {
-		p.lanes = append(p.lanes, &lane{p: p, at: topicPartition{dataTopic, int32(i)}, producerID: p.producerID})
+		p.lanes = append(p.lanes, &lane{p: p, at: topicPartition{dataTopic, int32(i)}})
 	}
 	return p
 }
@@ -83,7 +86,7 @@ func (l *lane) newBatch() *unanswered {
 	u := &unanswered{sequence: l.sequence, bad: p.failing && !p.idempotent && p.rng.IntN(20) == 0}
 	opts := record.DefaultBuilderOptions()
 	if p.idempotent {
-		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = l.producerID, 0, l.sequence
+		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = p.producerID, 0, l.sequence
 	}
 	p.builder.Reset(nil, opts)
 	count := 1 + p.rng.IntN(4)
@@ -111,7 +114,7 @@ func (l *lane) push() {
 	if l.retrying {
 		return
 	}
-	for l.sent < len(l.pending) {
+	for l.sent < len(l.pending) && (l.known || l.sent == 0) {
 		leader := l.p.leader(l.at)
 		if leader == nil {
 			l.again()
@@ -161,6 +164,7 @@ func (l *lane) answered(attempt int, u *unanswered, code int16, base int64) {
 			l.p.world.noteAcked(l.at, base+int64(len(u.ids)))
 		}
 		l.p.tracef("%s: %v..%d acknowledged at offset %d", l.at, u.ids[0], u.ids[len(u.ids)-1].Counter, base)
+		l.known = true
 		l.remove(u)
 		l.push()
 	case u.bad && code == codeCorruptMessage:
@@ -170,10 +174,6 @@ func (l *lane) answered(attempt int, u *unanswered, code int16, base int64) {
 		l.remove(u)
 		l.push()
 	case code == codeOutOfOrderSequence || code == codeInvalidProducerEpoch || code == codeUnknownProducerID:
-		if l.pending[0] == u && l.p.maxInFlight > 1 {
-			l.abandon(code)
-			return
-		}
 		if l.pending[0] == u {
 			l.p.world.fail("(g) the broker refused the next batch of idempotent producer %s in %s, sequence %d, with error %d: "+
 				"it has lost or mixed up the producer's state", l.p.name, l.at, u.sequence, code)
@@ -187,19 +187,6 @@ func (l *lane) answered(attempt int, u *unanswered, code int16, base int64) {
 		l.p.forget(l.at)
 		l.again()
 	}
-}
-
-// abandon ends the producer's session after its first batch was refused for its
-// sequence: a restarted broker remembers only the last batch of each producer
-// from a snapshot, as Apache Kafka does, and so refuses the retry of an earlier
-// one that it has. What is pending stays unknown; a new session begins.
-func (l *lane) abandon(code int16) {
-	l.p.tracef("%s: %v refused for its sequence (error %d): the session ends with %d batches unknown", l.at, l.pending[0].ids[0], code, len(l.pending))
-	l.pending, l.sent = nil, 0
-	l.attempt++
-	l.sequence = 0
-	l.producerID += 10_000
-	l.p.world.abandoned++
 }
 
 func (l *lane) remove(u *unanswered) {

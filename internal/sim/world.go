@@ -50,7 +50,6 @@ type world struct {
 	healedAt map[topicPartition]int64
 
 	violation string
-	abandoned int // sessions of idempotent producers; see lane.abandon
 	faults    int // injected
 	phase     string
 }
@@ -67,7 +66,6 @@ type Result struct {
 	Acked     int64
 	VirtualMs int64
 	Plan      string
-	Abandoned int // sessions of idempotent producers that ended early
 }
 
 // runMu keeps runs apart: the seeded source of random bytes is the process's.
@@ -100,7 +98,7 @@ func Run(o Options, out io.Writer) (result Result) {
 	}()
 	return Result{
 		Seed: o.Seed, Violation: w.violation, Tail: w.trace.tail(60), Hash: w.trace.hash, Lines: w.trace.count,
-		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(), Abandoned: w.abandoned,
+		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(),
 	}
 }
 
