@@ -59,6 +59,7 @@ func (b *Broker) deleteRecords(topicName string, index int32, offset int64) (low
 		}
 		return 0, refused
 	}
-	p.wakeAll() // fetches below the new start answer OFFSET_OUT_OF_RANGE
+	p.nudgeStreams() // followers move their log start, too
+	p.wakeAll()      // fetches below the new start answer OFFSET_OUT_OF_RANGE
 	return low, nil
 }

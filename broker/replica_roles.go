@@ -183,6 +183,20 @@ func (b *Broker) memberEpochs(proposal *isr.Proposal) []int64 {
 	return epochs
 }
 
+// leaseLapsed answers the producers that wait for followers when this broker
+// has not heard from the controller for so long that others may lead by now: it
+// may be cut off, and they should look for the new leaders.
+func (b *Broker) leaseLapsed() {
+	slog.Warn("the active controller has not answered for broker.session.timeout.ms: this broker leads nothing until it does")
+	for _, t := range b.net.topics.all() {
+		for _, p := range t.hosted() {
+			if role := p.Role(); role.Leads && !role.Solo {
+				p.failAcks(errNoLeader)
+			}
+		}
+	}
+}
+
 // watchLag calls checkLag twice in each replica.lag.time.max.ms until ctx ends.
 func (b *Broker) watchLag(ctx context.Context) {
 	for {
@@ -210,8 +224,8 @@ func (b *Broker) checkLag() {
 				p.wakeStreams(nil)
 			}
 			if proposal != nil {
-				slog.Info("followers leave the in-sync replicas: they have not caught up for replica.lag.time.max.ms",
-					"topic", t.name, "partition", p.index, "in_sync", proposal.ISR)
+				slog.Info("in-sync replicas are to change: followers have lagged for replica.lag.time.max.ms, or have caught up",
+					"topic", t.name, "partition", p.index, "wanted", proposal.ISR)
 				b.proposeISR(p, role.LeaderEpoch, proposal)
 			}
 		}

@@ -169,6 +169,22 @@ func (p *partition) wakeStreams(on *loop) {
 	}
 }
 
+// nudgeStreams tells p's followers of the log start though nothing else is new.
+func (p *partition) nudgeStreams() {
+	list := p.streamed.Load()
+	if list == nil {
+		return
+	}
+	for _, pp := range *list {
+		pp.stream.loop.post(func(any) error {
+			pp.sender.Nudge()
+			pp.stream.mark(pp)
+			pp.stream.loop.settle()
+			return nil
+		}, nil)
+	}
+}
+
 // signal has the stream look at pp soon. Any goroutine.
 func (pp *peerPart) signal(on *loop) {
 	if pp.signalled.Swap(true) {
