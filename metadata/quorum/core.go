@@ -139,13 +139,15 @@ type Core struct {
 	electionAtMs int64 // when to campaign, unless the leader is heard of
 	hurryUntilMs int64 // until then campaigns follow each other fast: the leader's connection broke
 
-	hard     HardState  // newest
-	written  HardState  // in the last Write
-	last     uint64     // index of the last entry, on disk or on the way
-	unsynced int        // Writes handed out and not Persisted
-	leader   Leadership // last told
-	leading  bool       // raft's state is leader
-	ready    bool       // leading, and the first entry of the term is applied
+	hard      HardState         // newest
+	written   HardState         // in the last Write
+	last      uint64            // index of the last entry, on disk or on the way
+	lastWrite *Write            // handed out
+	held      []*raftpb.Message // entries for others that are to be on the own disk first
+	unsynced  int               // Writes handed out and not Persisted
+	leader    Leadership        // last told
+	leading   bool              // raft's state is leader
+	ready     bool              // leading, and the first entry of the term is applied
 
 	image         *metadata.Image
 	members       []Voter
@@ -476,6 +478,9 @@ func (c *Core) Persisted(nowMs int64, w *Write) {
 		c.installing = false
 		c.effects.Image, c.effects.MembersChanged = c.image, true
 	}
+	for _, m := range w.held {
+		c.emit(m)
+	}
 	c.respond(w.responses)
 	c.drain()
 }
@@ -495,6 +500,15 @@ func (c *Core) send(m *raftpb.Message) {
 	if c.replaced(nodeID(m.GetTo())) {
 		return
 	}
+	if c.leading && m.GetType() == raftpb.MsgApp && len(m.GetEntries()) > 0 && len(c.conf.Voters) <= 2 {
+		c.held = append(c.held, m)
+		return
+	}
+	c.emit(m)
+}
+
+// emit hands out a message.
+func (c *Core) emit(m *raftpb.Message) {
 	message := Message{Raft: m}
 	if m.GetType() == raftpb.MsgSnap {
 		if message.Snapshot = c.offered; c.offered.Index != m.GetSnapshot().GetMetadata().GetIndex() {
@@ -502,6 +516,29 @@ func (c *Core) send(m *raftpb.Message) {
 		}
 	}
 	c.effects.Send = append(c.effects.Send, message)
+}
+
+// release lets held entries go when they are on this leader's own disk.
+//
+// Usually a leader sends entries while it writes them. Where there are two
+// voters, or one that gets a second, that could stop the group for good: if the
+// leader crashed and lost entries that the other one has, it would need that
+// one's vote and not get it, because its log is shorter; and the other one, which
+// has learned that it has no vote, or not yet learned that it has one, would not
+// campaign.
+func (c *Core) release() {
+	if len(c.held) == 0 {
+		return
+	}
+	held := c.held
+	c.held = nil
+	if c.unsynced > 0 {
+		c.lastWrite.held = append(c.lastWrite.held, held...)
+		return
+	}
+	for _, m := range held {
+		c.emit(m)
+	}
 }
 
 // drain takes what raft has to say until it is silent.
@@ -526,6 +563,7 @@ func (c *Core) drain() {
 				c.send(m)
 			}
 		}
+		c.release()
 	}
 	if c.failed == nil {
 		c.compact()
@@ -607,6 +645,7 @@ func (c *Core) write(m *raftpb.Message) {
 
 func (c *Core) handOut(w *Write) {
 	c.unsynced++
+	c.lastWrite = w
 	c.effects.Writes = append(c.effects.Writes, w)
 }
 

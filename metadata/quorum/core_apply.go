@@ -21,9 +21,10 @@ func (c *Core) applyEntries(entries []*raftpb.Entry) {
 			c.boundary, c.boundaryTerm = e.GetIndex(), e.GetTerm()
 		}
 		c.logBytes += int64(len(e.GetData()) + entryOverheadBytes)
-		if c.leading && e.GetTerm() == c.hard.Term && !c.ready {
+		if c.leading && e.GetTerm() == c.hard.Term && !c.ready && isVoter(c.conf, c.id) {
 			// The first entry of the term: whatever was committed before is
-			// applied now.
+			// applied now. A leader that learns by it that it has no vote takes
+			// no changes, and hands over.
 			c.ready, c.head = true, c.image
 			c.effects.Ready = true
 		}

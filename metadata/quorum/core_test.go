@@ -424,7 +424,7 @@ func TestCoreMembersUnderFaults(t *testing.T) {
 	acked := 0
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := newWorld(t, uint64(1000+seed), 1+2*(seed%2))
+			w := newWorld(t, uint64(1000+seed), 1+seed%3)
 			for step := range 2500 {
 				if step%300 == 299 && len(w.ids) < 7 {
 					w.add(int32(len(w.ids)), State{First: 1})

@@ -16,9 +16,9 @@
 //
 // Order is what makes it safe. A Core hands out Writes in order; the shell
 // reports each with Persisted when it is synced, and only then does the Core
-// hand out the messages that depend on it: votes and acknowledgements. What a
-// leader sends to its followers does not depend on its own disk, so their disks
-// and its own work at the same time.
+// hand out the messages that depend on it: votes and acknowledgements. With
+// three voters or more, what a leader sends to its followers does not depend on
+// its own disk, so their disks and its own work at the same time.
 //
 // A change passes through: Node.Do decides on the leader's newest image,
 // committed or not, so changes need not wait for each other's syncs; the

@@ -80,6 +80,7 @@ type Write struct {
 	SnapshotBytes int64
 
 	responses []*raftpb.Message // due when this Write and all before it are synced
+	held      []*raftpb.Message // messages with entries, due likewise
 	compacts  bool              // the Snapshot is the member's own
 	change    uint64            // id of the change of the members that is done with this Write
 }
