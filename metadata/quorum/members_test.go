@@ -303,3 +303,18 @@ func TestAVoterMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAMissingMajorityIsSaid names who is missing, some seconds after the leader
+// is lost and not before.
+func TestAMissingMajorityIsSaid(t *testing.T) {
+	t.Parallel()
+	log := &lines{}
+	n := start(t, group(t, 3)[0], func(n *Node) { n.log = slog.New(slog.NewTextHandler(log, nil)) })
+	eventually(t, "it is said", func() bool { return log.has("voters=3 needed=2 connected=1 missing=\"[2 3]\"") })
+	if log.has("seconds=0 ") {
+		t.Error("it was said at once")
+	}
+	if n.Image().ClusterID != "test" {
+		t.Error("it does not show what it has")
+	}
+}

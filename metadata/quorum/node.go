@@ -88,7 +88,9 @@ type Node struct {
 		done    map[uint64][]chan error
 		timer   *time.Timer
 		timerMs int64 // what timer is set to
-		// leaderlessMs is since when no leader is known, warnMs when to say so.
+		// leaderless: no leader is known, since leaderlessMs; warnMs is when to
+		// say so.
+		leaderless           bool
 		leaderlessMs, warnMs int64
 	}
 	writes  queue[*Write]
@@ -232,8 +234,7 @@ func (n *Node) Start() error {
 	n.mu.started = true
 	alone := soleVoter(n.mu.core.conf, n.mu.core.id)
 	n.mu.timer = time.AfterFunc(time.Hour, n.tick)
-	n.mu.leaderlessMs = n.nowMs()
-	n.mu.warnMs = n.mu.leaderlessMs + leaderlessMs
+	n.noteLeaderlessLocked()
 	n.workers.Go(n.writeLoop)
 	n.workers.Go(n.publishLoop)
 	n.workers.Go(n.noticeLoop)
@@ -314,11 +315,11 @@ func (n *Node) with(input func(c *Core, nowMs int64)) {
 func (n *Node) tick() {
 	n.with(func(c *Core, nowMs int64) {
 		n.mu.timerMs = math.MaxInt64
-		c.Tick(nowMs)
-		if c.Leader().ID < 0 && nowMs >= n.mu.warnMs {
+		if n.mu.leaderless && nowMs >= n.mu.warnMs {
 			n.mu.warnMs = nowMs + leaderlessAgainMs
 			n.warnLeaderlessLocked(nowMs)
 		}
+		c.Tick(nowMs)
 	})
 }
 
@@ -328,17 +329,22 @@ const (
 	leaderlessAgainMs = 60_000
 )
 
+func (n *Node) noteLeaderlessLocked() {
+	n.mu.leaderless, n.mu.leaderlessMs = true, n.nowMs()
+	n.mu.warnMs = n.mu.leaderlessMs + leaderlessMs
+}
+
 // warnLeaderlessLocked says who is missing.
 func (n *Node) warnLeaderlessLocked(nowMs int64) {
 	c := n.mu.core
-	voters, reached := 0, 0
+	voters, connected := 0, 0
 	var missing []int32
 	for _, m := range c.Members() {
 		switch {
 		case !c.Voting(m.ID):
 			continue
 		case m.ID == n.opts.NodeID || n.links.connected(m.ID):
-			reached++
+			connected++
 		default:
 			missing = append(missing, m.ID)
 		}
@@ -349,7 +355,7 @@ func (n *Node) warnLeaderlessLocked(nowMs int64) {
 		return
 	}
 	n.log.Warn("metadata quorum: no leader, so the cluster's metadata cannot change; start the voters that are missing or repair the network between them",
-		"seconds", (nowMs-n.mu.leaderlessMs)/1000, "voters", voters, "needed", voters/2+1, "reached", reached, "missing", missing)
+		"seconds", (nowMs-n.mu.leaderlessMs)/1000, "voters", voters, "needed", voters/2+1, "connected", connected, "missing", missing)
 }
 
 // dispatchLocked queues the Core's Effects where they are carried out.
@@ -392,11 +398,11 @@ func (n *Node) dispatchNewsLocked(e *Effects) {
 	if e.Leader != nil {
 		leader := *e.Leader
 		if leader.ID >= 0 {
+			n.mu.leaderless = false
 			n.log.Info("metadata quorum: leader", "leader", leader.ID, "epoch", leader.Epoch)
 		} else {
 			n.log.Info("metadata quorum: no leader", "epoch", leader.Epoch)
-			n.mu.leaderlessMs = n.nowMs()
-			n.mu.warnMs = n.mu.leaderlessMs + leaderlessMs
+			n.noteLeaderlessLocked()
 		}
 		if leader.ID != n.opts.NodeID {
 			n.notices.put(func() { n.tellLeader(leader) })
