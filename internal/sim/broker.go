@@ -89,7 +89,11 @@ func (b *broker) openLogs() error {
 		return err
 	}
 	b.logs = logs
-	b.member.previousEpoch = b.node.previousEpoch(logs.CleanShutdownEpoch())
+	if b.damaged() {
+		b.node.mark.epoch = -1 // for the next start too, should this one not get as far as registering
+	} else {
+		b.member.previousEpoch = b.node.previousEpoch(logs.CleanShutdownEpoch())
+	}
 	open := logs.Logs()
 	slices.SortFunc(open, func(a, b *storage.Log) int { return compareNames(a.TopicPartition(), b.TopicPartition()) })
 	for _, l := range open {
@@ -99,6 +103,17 @@ func (b *broker) openLogs() error {
 		b.tracef("recovery: %s", p)
 	}
 	return b.dropBehindGaps()
+}
+
+// damaged reports whether recovery cut anything off or set it aside: then the
+// logs are not what this node had, whatever the machine says of its life.
+func (b *broker) damaged() bool {
+	for _, p := range b.logs.RecoveryReport().Partitions {
+		if len(p.Quarantined) > 0 || p.MissingTo > 0 || p.TruncatedBytes > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // dropBehindGaps cuts every log back to where recovery found something missing:

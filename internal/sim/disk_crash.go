@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // killed ends the process that used the disk: locks and handles are gone, what
@@ -70,15 +71,27 @@ func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 	n.data = slices.Clone(n.durable)
 }
 
-// flipBits damages n bytes of a file's synced contents from a position on, in
-// the page cache too: what the medium holds has rotted.
-func (n *inode) flipBits(position int64, count int, rng *rand.Rand) {
-	n.sync()
-	for i := position; i < min(position+int64(count), int64(len(n.data))); i++ {
-		bit := byte(1) << rng.IntN(8)
-		n.data[i] ^= bit
-		if i < int64(len(n.durable)) {
-			n.durable[i] ^= bit
+// rot flips some bits of the last segment below a directory, on the platter
+// and in the page cache: the medium has forgotten. It says where.
+func (d *disk) rot(dir string, rng *rand.Rand) (name string, at int64, ok bool) {
+	entries := d.dirs[dir]
+	if entries == nil {
+		return "", 0, false
+	}
+	for _, file := range slices.Sorted(maps.Keys(entries.entries)) {
+		if strings.HasSuffix(file, ".log") && len(entries.entries[file].data) > 0 {
+			name = file
 		}
 	}
+	if name == "" {
+		return "", 0, false
+	}
+	node := entries.entries[name]
+	at = rng.Int64N(int64(len(node.data)))
+	for i := at; i < min(at+1+rng.Int64N(64), int64(len(node.data))); i++ {
+		bit := byte(1) << rng.IntN(8)
+		node.data[i] ^= bit
+		node.pending = append(node.pending, fileChange{position: i, data: []byte{node.data[i]}})
+	}
+	return dir + "/" + name, at, true
 }

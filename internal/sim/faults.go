@@ -27,11 +27,12 @@ const (
 	faultSlowDisk
 	faultRestartAll // every process killed, one after the other, quickly
 	faultElection   // the active controller killed, and voters killed while they vote
+	faultRot        // bits flip in a log while its process is down; others have good copies
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"kill", "power", "blackout", "pause", "stop", "isolate", "split", "ring", "link",
-	"clients", "sever", "full", "sync", "clock", "slow", "killall", "election"}
+	"clients", "sever", "full", "sync", "clock", "slow", "killall", "election", "rot"}
 
 // faultMix is how often each kind of trouble comes, as weights.
 type faultMix struct {
@@ -105,8 +106,10 @@ func (w *world) inject() {
 			w.losePower(n, w.lasting(1500*millisecond))
 		}
 	case faultBlackout:
-		for _, n := range w.nodes {
-			w.losePower(n, w.lasting(800*millisecond))
+		if w.mayLosePower(n) {
+			for _, n := range w.nodes {
+				w.losePower(n, w.lasting(800*millisecond))
+			}
 		}
 	case faultPause:
 		w.pause(n, w.lasting(2500*millisecond))
@@ -129,16 +132,21 @@ func (w *world) inject() {
 		n.slowDisk(w.lasting(50*millisecond), w.lasting(2000*millisecond))
 	case faultElection:
 		w.disturbElection()
+	case faultRot:
+		if w.canSpare(n) {
+			w.rot(n)
+		}
 	case faultRestartAll:
 		for _, n := range w.nodes {
 			w.kill(n, w.lasting(300*millisecond))
 		}
 		if w.plan.flushEach && rng.IntN(2) == 0 {
 			w.sched.after(w.lasting(2500*millisecond), func() {
+				if w.phase == "healed" || !w.mayLosePower(n) {
+					return
+				}
 				for _, n := range w.nodes {
-					if w.phase != "healed" {
-						w.losePower(n, w.lasting(300*millisecond))
-					}
+					w.losePower(n, w.lasting(300*millisecond))
 				}
 			})
 		}
@@ -152,6 +160,22 @@ func (w *world) kill(n *node, down Time) {
 	w.trace.add("*", "%s is killed, for %d ms", n, down.Ms())
 	n.kill()
 	w.startLater(n, down)
+}
+
+// rot kills a process, flips bits in the last segment of one of its logs, and
+// starts it again.
+func (w *world) rot(n *node) {
+	dirs := n.logDirectories()
+	if len(dirs) == 0 || n.proc == nil {
+		return
+	}
+	dir := dirs[w.rng.fault.IntN(len(dirs))]
+	w.noteLoss(n)
+	w.kill(n, w.lasting(500*millisecond))
+	if name, at, ok := n.disk.rot(dir, w.rng.fault); ok {
+		n.rotten = true
+		w.trace.add("*", "bits of %s at %s have flipped at byte %d", name, n, at)
+	}
 }
 
 // disturbElection kills the active controller, and others for a moment while
@@ -311,9 +335,17 @@ func (w *world) failSync(n *node) {
 // Otherwise acks=all with min.insync.replicas=2 bears the loss of one replica
 // of each partition at a time: all must be in sync and all machines up.
 func (w *world) mayLosePower(n *node) bool {
-	if w.plan.flushEach {
-		return true
+	for _, o := range w.nodes {
+		if o.rotten && w.newest.BrokerEpoch(o.id) <= o.lossyEpoch {
+			return false // the good copies of what rotted are needed
+		}
 	}
+	return w.plan.flushEach || w.canSpare(n)
+}
+
+// canSpare tells whether the others have everything that a node has, and will
+// not lose it.
+func (w *world) canSpare(n *node) bool {
 	if w.plan.minInsync < 2 {
 		return false
 	}

@@ -30,6 +30,7 @@ type node struct {
 	boots int64
 
 	lossyEpoch int64 // its registration when it last lost what it had not synced
+	rotten     bool  // bits of its logs have flipped once
 	writeDelay Time  // of a slow disk
 	crashes    int
 }
