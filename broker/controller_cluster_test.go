@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"freshet/metadata"
@@ -24,10 +25,10 @@ type group3 struct {
 	dirs      map[int32]string
 	ports     map[int32]int // of the controller listeners
 	roles     map[int32]string
-	extra     []string // properties of every node
-	dynamic   bool     // the voters are those of the metadata, found through node 1
+	extra     []string      // properties of every node
+	opened    func(*Broker) // called with each node before its start
+	dynamic   bool          // the voters are those of the metadata, found through node 1
 
-	mu    sync.Mutex
 	nodes map[int32]*Broker
 }
 
@@ -106,9 +107,10 @@ func (g *group3) start(ids ...int32) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		g.mu.Lock()
 		g.nodes[id] = b
-		g.mu.Unlock()
+		if g.opened != nil {
+			g.opened(b)
+		}
 		wg.Go(func() { errs[i] = b.Start() })
 	}
 	wg.Wait()
@@ -490,4 +492,82 @@ func TestControllersComeAndGo(t *testing.T) {
 		}
 	}
 	voters(1, 3)
+}
+
+func TestClusterLeadsAroundAFullDisk(t *testing.T) {
+	g := newGroup3(t)
+	var full atomic.Int32 // the node whose disk is full
+	g.opened = func(b *Broker) {
+		id := b.Config().NodeID
+		b.member.freeBytes = func(string) (int64, bool) {
+			if full.Load() == id {
+				return 0, true
+			}
+			return 1 << 40, true
+		}
+	}
+	g.start(1, 2, 3)
+	g.createTopic(1, "t", 6, 3)
+	full.Store(2)
+	g.nodes[2].member.wakeUp()
+	eventually(t, func() string {
+		for i, p := range g.nodes[1].meta.Image().Topic("t").Partitions {
+			if p.Leader == 2 || p.Leader < 0 {
+				return fmt.Sprintf("partition %d is %+v", i, p)
+			}
+		}
+		return ""
+	})
+	full.Store(0)
+	eventually(t, func() string {
+		if b := g.nodes[1].meta.Image().Broker(2); b.Fenced {
+			return "the broker stays fenced although there is room again"
+		}
+		return ""
+	})
+}
+
+// TestReplicasMovedAwayAreSetAside takes replicas from a broker while it is
+// down.
+func TestReplicasMovedAwayAreSetAside(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	g.createTopic(1, "t", 1, 3)
+	away := g.other(g.controller())
+	g.kill(away)
+	var stay []int32
+	for id := range g.nodes {
+		stay = append(stay, id)
+	}
+	resp := g.client(stay[0]).do(&kmsg.AlterPartitionAssignmentsRequest{Version: 1, TimeoutMillis: 10_000, AllowReplicationFactorChange: true,
+		Topics: []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "t", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Replicas: stay}}}}}).(*kmsg.AlterPartitionAssignmentsResponse)
+	if resp.ErrorCode != 0 || resp.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatalf("%+v", resp)
+	}
+	eventually(t, func() string {
+		if p := g.nodes[stay[0]].meta.Image().Topic("t").Partitions[0]; p.Reassigning() || len(p.Replicas) != 2 {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	g.start(away)
+	if logs := g.nodes[away].logs.Logs(); len(logs) != 0 {
+		t.Errorf("%d logs are still there", len(logs))
+	}
+}
+
+// TestNoControllerMajority asks for a change that nobody can decide on.
+func TestNoControllerMajority(t *testing.T) {
+	g := newGroup3(t)
+	g.start(1, 2, 3)
+	left := g.controller()
+	for id := int32(1); id <= 3; id++ {
+		if id != left {
+			g.kill(id)
+		}
+	}
+	made := g.client(left).do(&kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 1500, Topics: []kmsg.CreateTopicsRequestTopic{{Topic: "t", NumPartitions: 1, ReplicationFactor: 1}}}).(*kmsg.CreateTopicsResponse)
+	if made.Topics[0].ErrorCode != kerr.RequestTimedOut.Code {
+		t.Errorf("%+v", made.Topics[0])
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sys/unix"
 )
 
 // lifecycle is this broker's membership in the cluster: registered with an
@@ -34,6 +36,10 @@ type lifecycle struct {
 
 	epoch atomic.Int64 // broker epoch; -1 before the first registration
 	ready atomic.Bool  // everything is open and served: may be unfenced
+
+	full atomic.Bool // a log directory has no room: others should lead
+	// freeBytes is what may still be written to a directory's file system.
+	freeBytes func(dir string) (int64, bool)
 
 	wantShutdown atomic.Bool
 	wake         chan struct{} // one token: heartbeat now
@@ -54,7 +60,8 @@ type lifecycle struct {
 const (
 	lifecycleRetryMin = 20 * time.Millisecond
 	lifecycleRetryMax = 500 * time.Millisecond
-	shutdownBeat      = 50 * time.Millisecond // between heartbeats while leaders move
+	shutdownBeat      = 50 * time.Millisecond  // between heartbeats while leaders move
+	fullBeat          = 500 * time.Millisecond // between heartbeats while a disk is full
 	clockTolerance    = 10 * time.Second
 	clockComplaint    = time.Minute
 	maxControlledStop = 30 * time.Second
@@ -72,7 +79,7 @@ const (
 
 func newLifecycle(b *Broker) *lifecycle {
 	lc := &lifecycle{broker: b, channel: &controllerChannel{broker: b}, incarnation: metadata.RandomUUID(),
-		previousEpoch: -1, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+		previousEpoch: -1, freeBytes: freeBytes, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	lc.epoch.Store(-1)
 	lc.mu.unfenced, lc.mu.released = make(chan struct{}), make(chan struct{})
 	return lc
@@ -223,7 +230,8 @@ func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 	req.Version = 2
 	req.BrokerID, req.BrokerEpoch = b.Config().NodeID, lc.epoch.Load()
 	req.CurrentMetadataOffset = b.meta.Image().Index
-	req.WantFence, req.WantShutdown = !lc.ready.Load(), lc.wantShutdown.Load()
+	lc.checkRoom()
+	req.WantFence, req.WantShutdown = !lc.ready.Load() || lc.full.Load(), lc.wantShutdown.Load()
 	for _, d := range b.logs.Dirs() {
 		// Where nobody else could lead, what is durable stays readable.
 		if d.Err != nil && !b.aloneInCluster() {
@@ -247,6 +255,8 @@ func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 	switch {
 	case lc.wantShutdown.Load() && !resp.ShouldShutdown:
 		return shutdownBeat, nil
+	case lc.full.Load():
+		return fullBeat, nil
 	case lc.ready.Load() && resp.IsFenced:
 		return lifecycleRetryMin, nil // not caught up yet
 	}
@@ -319,6 +329,66 @@ func (lc *lifecycle) checkClockLocked(theirs, sent time.Time) {
 		slog.Error("this machine's clock is far from the active controller's: timestamps and time-based retention will be wrong; synchronize the clocks (NTP)",
 			"ahead_ms", aside.Milliseconds())
 	}
+}
+
+// A log directory is full below fullBytes of free space, and has room again from
+// roomBytes on.
+const (
+	fullBytes = 1 << 20
+	roomBytes = 32 << 20
+)
+
+// checkRoom notices full disks. A leader without room takes no more records; if
+// all that this broker leads can be led by others, it asks to be fenced until
+// there is room, and clients go on there. Where that is not so it stays, because
+// what it has can still be read.
+func (lc *lifecycle) checkRoom() {
+	b, was := lc.broker, lc.full.Load()
+	limit := int64(fullBytes)
+	if was {
+		limit = roomBytes
+	}
+	tight := ""
+	for _, d := range b.logs.Dirs() {
+		if free, ok := lc.freeBytes(d.Path); d.Err == nil && ok && free < limit {
+			tight = d.Path
+		}
+	}
+	switch {
+	case tight == "" && was:
+		lc.full.Store(false)
+		slog.Info("there is room in the log directories again: this broker may lead again")
+	case tight != "" && !was && !b.aloneInCluster() && b.replaceable():
+		lc.full.Store(true)
+		slog.Error("log directory is full: others lead this broker's partitions until there is room; make space", "dir", tight)
+	}
+}
+
+// freeBytes is what may still be written to the file system of dir.
+func freeBytes(dir string) (int64, bool) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, false
+	}
+	blocks := fs.Bavail
+	if unix.Geteuid() == 0 {
+		blocks = fs.Bfree // what is reserved is reserved for it
+	}
+	return int64(blocks) * fs.Bsize, true
+}
+
+// replaceable reports whether every partition that this broker leads has another
+// active replica in sync.
+func (b *Broker) replaceable() bool {
+	img, self := b.meta.Image(), b.Config().NodeID
+	for topic := range img.Topics() {
+		for _, p := range topic.Partitions {
+			if p.Leader == self && !slices.ContainsFunc(p.ISR, func(id int32) bool { return id != self && img.Active(id) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (lc *lifecycle) wakeUp() {

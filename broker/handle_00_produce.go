@@ -388,4 +388,5 @@ func (p *partition) writeFailed(err error, nowMs int64) {
 	p.failedWrites.Add(-failed)
 	slog.Error("append failed; its producers are told KAFKA_STORAGE_ERROR and the records are not in the log",
 		"topic", p.topic.name, "partition", p.index, "writes", failed, "error", err)
+	p.loops[0].srv.broker.member.wakeUp() // a full disk is for others to take over from
 }

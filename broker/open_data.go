@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"freshet/config"
@@ -189,13 +190,14 @@ func cleanerConfig(cfg *config.BrokerConfig) storage.CleanerConfig {
 	}
 }
 
-// setStraysAside renames the partitions that the metadata does not know: they
-// are not served and not deleted.
+// setStraysAside renames the partitions that the metadata does not know, or has
+// given to other brokers while this one was down: they are not served and not
+// deleted.
 func (b *Broker) setStraysAside() error {
-	img := b.meta.Image()
+	img, self := b.meta.Image(), b.Config().NodeID
 	for _, log := range b.logs.Logs() {
 		tp := log.TopicPartition()
-		if t := img.Topic(tp.Topic); t != nil && t.Partition(tp.Partition) != nil {
+		if t := img.Topic(tp.Topic); t != nil && t.Partition(tp.Partition) != nil && slices.Contains(t.Partition(tp.Partition).Replicas, self) {
 			if id, ok := log.TopicID(); !ok || metadata.UUID(id) == t.ID {
 				continue
 			}
