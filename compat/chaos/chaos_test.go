@@ -80,7 +80,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	c := startCluster(t, dir, int32(*partitionsFlag), overrides)
-	chosen := choose(t, c)
+	chosen := choose(t, c, overrides["log.flush.interval.messages"] == "1")
 	fmt.Printf("chaos: %s, three nodes at %s, seed %d\n", c.nodes[0].subject.name, strings.Join(c.seeds(), " "), seed)
 	l := &load{cluster: c, stop: make(chan struct{}), reads: map[string][]history.Read{}}
 	l.startFranz(t)
@@ -90,7 +90,7 @@ func TestChaos(t *testing.T) {
 }
 
 // choose picks the nemeses asked for that this machine can carry out.
-func choose(t *testing.T, c *cluster) []nemesis {
+func choose(t *testing.T, c *cluster, synced bool) []nemesis {
 	t.Helper()
 	var chosen []nemesis
 	for _, name := range strings.Split(*nemesesFlag, ",") {
@@ -102,8 +102,10 @@ func choose(t *testing.T, c *cluster) []nemesis {
 	for _, n := range nemeses {
 		switch {
 		case *nemesesFlag != "" && !slices.Contains(strings.Split(*nemesesFlag, ","), n.name):
-		case n.needs == "network" && !c.net.namespaces, n.needs == "nft" && !c.net.nft, n.needs == "disk" && !c.nodes[0].disk.own():
+		case n.needs == "network" && !c.net.namespaces, n.needs == "nft" && !c.net.nft,
+			(n.needs == "disk" || n.needs == "synced") && !c.nodes[0].disk.own():
 			passed = append(passed, n.name)
+		case n.needs == "synced" && !synced: // asks for what is not promised
 		default:
 			chosen = append(chosen, n)
 		}

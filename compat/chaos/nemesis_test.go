@@ -14,7 +14,8 @@ import (
 type nemesis struct {
 	name string
 	what string
-	// needs names what a machine must offer: "", "network", "nft" or "disk".
+	// needs names what a machine must offer: "", "network", "nft" or "disk"; or "synced": a disk, and brokers
+	// that sync before they acknowledge, since others may lose what no disk has.
 	needs string
 	// minority: a majority of the nodes is well and in touch all the time, so acknowledgements must resume.
 	minority bool
@@ -147,6 +148,9 @@ var nemeses = []nemesis{
 		r.note("%s", n)
 		return r.powerLoss(n)
 	}},
+	{name: "power-all", what: "all nodes lose power at once (with log.flush.interval.messages=1)", needs: "synced", run: func(r *round) error {
+		return r.powerLoss(r.nodes...)
+	}},
 	{name: "controlled", what: "SIGTERM of a node, restart", minority: true, run: func(r *round) error {
 		n := r.anyNode()
 		r.note("%s", n)
@@ -200,17 +204,27 @@ func (r *round) restartIfGone(n *node) error {
 	return n.start()
 }
 
-func (r *round) powerLoss(n *node) error {
-	if err := n.disk.powerOff(); err != nil {
-		return err
+// powerLoss cuts the power of nodes at once, and starts them again.
+func (r *round) powerLoss(nodes ...*node) error {
+	for _, n := range nodes {
+		if err := n.disk.powerOff(); err != nil {
+			return err
+		}
 	}
-	n.kill()
-	if err := n.disk.unmount(); err != nil {
-		return err
+	for _, n := range nodes {
+		n.kill()
+		if err := n.disk.unmount(); err != nil {
+			return err
+		}
 	}
 	r.last(0.1, 3)
-	if err := n.disk.mount(); err != nil {
-		return err
+	for _, n := range nodes {
+		if err := n.disk.mount(); err != nil {
+			return err
+		}
+		if err := n.start(); err != nil {
+			return err
+		}
 	}
-	return n.start()
+	return nil
 }
