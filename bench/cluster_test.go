@@ -118,7 +118,7 @@ func TestFailoverRanks(t *testing.T) {
 		all = append(all, Failover{Signal: "kill", ResumedMs: float64(i + 1)}, Failover{Signal: "stop", ResumedMs: 1000})
 	}
 	f := SummarizeFailovers(all, "kill", func(f Failover) float64 { return f.ResumedMs })
-	if f.Count != 50 || f.P50 != 25 || f.P99 != 50 || f.Longest != 50 {
+	if f.Count != 50 || f.P50 != 25.5 || f.P99 != 50 || f.Longest != 50 {
 		t.Errorf("%+v", f)
 	}
 	if f := SummarizeFailovers(nil, "kill", nil); f.Count != 0 {

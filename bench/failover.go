@@ -298,7 +298,7 @@ type FailoverFigure struct {
 	Values            []float64 // in the order of the failovers
 }
 
-// SummarizeFailovers digests, by nearest rank, a figure of those with a signal, "kill" or "stop".
+// SummarizeFailovers digests, the 99th percentile by nearest rank, a figure of those with a signal, "kill" or "stop".
 func SummarizeFailovers(all []Failover, signal string, of func(Failover) float64) FailoverFigure {
 	var f FailoverFigure
 	for _, one := range all {
@@ -311,7 +311,7 @@ func SummarizeFailovers(all []Failover, signal string, of func(Failover) float64
 	}
 	sorted := slices.Sorted(slices.Values(f.Values))
 	rank := func(q float64) float64 { return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)] }
-	f.P50, f.P99, f.Longest = rank(0.50), rank(0.99), sorted[len(sorted)-1]
+	f.P50, f.P99, f.Longest = newSpread(f.Values).Median, rank(0.99), sorted[len(sorted)-1]
 	return f
 }
 
