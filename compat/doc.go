@@ -9,6 +9,7 @@
 //
 //	compat   every client and tool, bad input, a full disk, start-up mistakes (scripts/compat.sh)
 //	crash    kill -9 under load, and the check that nothing acknowledged was lost (scripts/crash.sh)
+//	chaos    a cluster of three broken in every way, in the folder of that name (scripts/chaos.sh)
 //
 // Environment:
 //
