@@ -45,7 +45,11 @@ func TestKeysWithAnEffectAreRead(t *testing.T) {
 	if err := c.validate(r); err != nil {
 		t.Fatal(err)
 	}
-	byName := map[string]bool{"advertised.listeners": true} // read only where it is set
+	byName := map[string]bool{
+		"advertised.listeners": true, // read only where it is set
+		// Read from the metadata: a leader needs those of its followers too.
+		"leader.replication.throttled.rate": true, "follower.replication.throttled.rate": true,
+	}
 	for topicKey, keys := range topicSynonyms {
 		for _, key := range keys {
 			byName[key] = true
