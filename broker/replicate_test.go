@@ -318,7 +318,7 @@ func TestReplicationUnderLoad(t *testing.T) {
 func TestReplicationThrottle(t *testing.T) {
 	r := newReplicas(t, 2, "replica.lag.time.max.ms", "600000", "log.segment.bytes", "1048576")
 	rate := func(value *string) {
-		r.apply(&metadata.ConfigRecord{Resource: metadata.ResourceBroker, Name: "", Key: leaderThrottledRate, Value: value})
+		r.apply(&metadata.ConfigRecord{Resource: metadata.ResourceBroker, Name: "", Key: "leader.replication.throttled.rate", Value: value})
 	}
 	star, slow := "*", "1000"
 	r.apply(&metadata.ConfigRecord{Resource: metadata.ResourceTopic, Name: "t", Key: leaderThrottledReplicas, Value: &star})

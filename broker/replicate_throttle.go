@@ -27,7 +27,6 @@ type throttles struct {
 
 // Names of the settings (Kafka: QuotaConfig, TopicConfig).
 const (
-	leaderThrottledRate       = "leader.replication.throttled.rate"
 	followerThrottledRate     = "follower.replication.throttled.rate"
 	leaderThrottledReplicas   = "leader.replication.throttled.replicas"
 	followerThrottledReplicas = "follower.replication.throttled.replicas"
@@ -65,12 +64,12 @@ func (b *Broker) updateThrottles(img *metadata.Image) {
 	windowMs, now := b.Config().QuotaWindowMs, monotonicMs()
 	th.mu.Lock()
 	defer th.mu.Unlock()
-	rate := b.throttledRate(img, b.Config().NodeID, leaderThrottledRate)
+	rate := b.Config().LeaderThrottledRate
 	active := rate < math.MaxInt64
 	th.mu.leader.SetRate(rate, windowMs, now)
 	for i := range img.Brokers {
 		id := img.Brokers[i].ID
-		rate := b.throttledRate(img, id, followerThrottledRate)
+		rate := b.followerRate(img, id)
 		if rate == math.MaxInt64 && th.mu.followers[id] == nil {
 			continue
 		}
@@ -91,20 +90,15 @@ func (b *Broker) updateThrottles(img *metadata.Image) {
 	}
 }
 
-// throttledRate is a broker's rate in bytes a second: its own dynamic value,
-// that of all brokers, or what this broker's file says.
-func (b *Broker) throttledRate(img *metadata.Image, id int32, key string) int64 {
+// followerRate is a broker's follower.replication.throttled.rate: its own
+// dynamic value, that of all brokers, or what this broker's file says.
+func (b *Broker) followerRate(img *metadata.Image, id int32) int64 {
 	for _, values := range []map[string]string{img.BrokerConfigs[strconv.Itoa(int(id))], img.BrokerConfigs[""]} {
-		if rate, err := strconv.ParseInt(values[key], 10, 64); err == nil {
+		if rate, err := strconv.ParseInt(values[followerThrottledRate], 10, 64); err == nil {
 			return rate
 		}
 	}
-	if text, set := b.Config().Static.Get(key); set {
-		if rate, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return rate
-		}
-	}
-	return math.MaxInt64
+	return b.Config().FollowerThrottledRate
 }
 
 // throttledLeaders is how many brokers lead partitions in which a follower has

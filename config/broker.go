@@ -49,6 +49,8 @@ type BrokerConfig struct {
 	HighWatermarkCheckpointMs  int64 // replica.high.watermark.checkpoint.interval.ms
 	ReplicaLagTimeMaxMs        int64 // replica.lag.time.max.ms
 	QuotaWindowMs              int64 // replication.quota.window.size.seconds
+	LeaderThrottledRate        int64 // leader.replication.throttled.rate, bytes a second
+	FollowerThrottledRate      int64 // follower.replication.throttled.rate
 	LogInitialTaskDelayMs      int64
 
 	Role    RoleConfig
@@ -175,6 +177,8 @@ func (c *BrokerConfig) fill(r *reader) error {
 	c.LogFlushStartCheckpointMs = r.int32("log.flush.start.offset.checkpoint.interval.ms")
 	c.HighWatermarkCheckpointMs = r.int64("replica.high.watermark.checkpoint.interval.ms")
 	c.ReplicaLagTimeMaxMs = r.int64("replica.lag.time.max.ms")
+	c.LeaderThrottledRate = r.int64("leader.replication.throttled.rate")
+	c.FollowerThrottledRate = r.int64("follower.replication.throttled.rate")
 	c.QuotaWindowMs = int64(r.int32("replication.quota.window.size.seconds")) * 1000
 	c.LogInitialTaskDelayMs = r.int64("log.initial.task.delay.ms")
 	c.Freshet = FreshetConfig{
