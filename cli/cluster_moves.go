@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -320,6 +321,13 @@ func (j *moveJob) carryOut(ctx context.Context) error {
 	for _, key := range keysOf(q.refused) {
 		fmt.Fprintf(w, "%s was not moved: %s\n", key, message(q.refused[key]))
 	}
+	astray := j.astray(ctx, q)
+	for _, text := range astray {
+		fmt.Fprintln(w, text)
+	}
+	if n := len(astray); n > 0 {
+		return failf("%d of %d moves did not end where they should; run the command again to plan anew", n, q.ended+len(q.refused))
+	}
 	if len(q.refused) > 0 {
 		return failf("%d of %d moves ended, %d did not; run the command again to plan anew", q.ended, q.ended+len(q.refused), len(q.refused))
 	}
@@ -327,6 +335,37 @@ func (j *moveJob) carryOut(ctx context.Context) error {
 		fmt.Fprintf(w, "%d move%s ended, %s copied.\n", q.ended, plural(q.ended), byteText(q.endedBytes))
 	}
 	return nil
+}
+
+// astray says which partitions have other replicas than the plan wanted,
+// although nothing moves them any more: somebody cancelled or moved them. What
+// cannot be asked is passed over.
+func (j *moveJob) astray(ctx context.Context, q *moveQueue) []string {
+	wanted := map[partitionKey][]int32{}
+	for i := range j.moves {
+		if key := moveKey(&j.moves[i]); q.refused[key] == nil {
+			wanted[key] = j.moves[i].To
+		}
+	}
+	var names []string
+	for _, t := range partitionsByTopic(keysOf(wanted)) {
+		names = append(names, t.name)
+	}
+	topics, err := describeTopics(ctx, j.a.any, names, 0)
+	if err != nil {
+		return nil
+	}
+	var texts []string
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			to, planned := wanted[partitionKey{t.Name, p.Partition}]
+			if planned && !slices.Equal(p.Replicas, to) {
+				texts = append(texts, fmt.Sprintf("%s-%d has replicas %s, not %s: another change came in between.",
+					t.Name, p.Partition, joinInts(p.Replicas, ","), joinInts(to, ",")))
+			}
+		}
+	}
+	return texts
 }
 
 // allMoves are the planned moves and those under way, for the throttles.

@@ -317,8 +317,9 @@ func TestClusterCommands(t *testing.T) {
 // movingCluster plays the part of a cluster in which each move ends at the
 // second look. It notes what it is asked.
 type movingCluster struct {
-	looks map[partitionKey]int
-	log   []string
+	looks     map[partitionKey]int
+	log       []string
+	elsewhere bool // somebody else moves logs-0 to broker 1
 }
 
 func (m *movingCluster) Request(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
@@ -361,6 +362,13 @@ func (m *movingCluster) Request(_ context.Context, req kmsg.Request) (kmsg.Respo
 			}
 		}
 		return req.ResponseKind(), nil
+	case *kmsg.DescribeTopicPartitionsRequest:
+		resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
+		if m.elsewhere {
+			resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{{Topic: kmsg.StringPtr("logs"),
+				Partitions: []kmsg.DescribeTopicPartitionsResponseTopicPartition{{Replicas: []int32{1}}}}}
+		}
+		return resp, nil
 	case *kmsg.ElectLeadersRequest:
 		m.log = append(m.log, fmt.Sprintf("elect in %d topics", len(req.Topics)))
 		return req.ResponseKind(), nil
@@ -407,6 +415,16 @@ move orders-1 to [1 2 3]
 	got := strings.Join(cluster.log, "\n") + "\n"
 	if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "elect in 3 topics\n") || !strings.Contains(got, "logs leader.replication.throttled.replicas=-") {
 		t.Errorf("asked:\n%s", got)
+	}
+}
+
+func TestMoveJobCrossed(t *testing.T) {
+	var out strings.Builder
+	job := newMoveJob(&movingCluster{looks: map[partitionKey]int{}, elsewhere: true}, &out, &moveFlags{yes: true, atOnce: 1},
+		placement.Move{Topic: "logs", From: []int32{2}, To: []int32{3}})
+	err := job.run(context.Background(), "nothing")
+	if err == nil || !strings.Contains(err.Error(), "1 of 1 moves did not end where they should") || !strings.Contains(out.String(), "logs-0 has replicas 1, not 3") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 

@@ -35,14 +35,16 @@ func newRootCommand() *cobra.Command {
 		Short: "A Kafka-protocol message broker in one binary",
 		Long: `Freshet is a message broker for Linux that speaks the Kafka protocol.
 
-This one binary starts the broker, manages topics, groups and settings, moves
-records, and measures any Kafka broker. Links named after Apache Kafka's tools
+This one binary starts brokers, manages clusters, topics, groups and settings,
+moves records, and measures any Kafka broker. Links named after Apache Kafka's tools
 (kafka-topics.sh, kafka-console-producer.sh, ...) run those tools with Kafka's
 own flags; ` + "`freshet tools`" + ` lists them.`,
 		Example: `  freshet start                                  # a broker on 127.0.0.1:9092
   freshet topic create orders -p 6               # a topic with six partitions
   echo 'hello' | freshet produce orders          # one record from each line
   freshet consume orders --from-beginning -n 1   # read it back
+  freshet start --cluster 3                      # three brokers, a cluster on this machine
+  freshet cluster status                         # how it is
   freshet bench                                  # measure this machine`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
