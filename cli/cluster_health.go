@@ -88,8 +88,8 @@ func judgeControllers(v *clusterView) []finding {
 			after = "if one more fails, no controller can be elected"
 		}
 		found = append(found, finding{Severity: severityWarning, Code: "voter-silent", Brokers: silent,
-			Text: fmt.Sprintf("%s %s of the quorum %s not heard from for %d s: %s (%d of %d voters work, %d are needed).",
-				capitalized(numbered("controller", silent)), joinInts(silent, ", "), isOrAre(len(silent)), voterSilentMs/1000, after, voters-len(silent), voters, needed),
+			Text: fmt.Sprintf("%s %s of the quorum %s silent: %s (%d of %d voters work, %d are needed).",
+				capitalized(numbered("controller", silent)), joinInts(silent, ", "), isOrAre(len(silent)), after, voters-len(silent), voters, needed),
 			Do: "start " + numbered("controller", silent) + " " + joinInts(silent, ", ") +
 				", or take it out of the quorum: kafka-metadata-quorum.sh remove-controller"})
 	}
@@ -140,6 +140,7 @@ func judgeBrokers(v *clusterView) []finding {
 		}
 		if b.Replicas == 0 && b.State != brokerSilent {
 			f.Severity = severityNote
+			f.Text = strings.Replace(f.Text, holds, "It holds nothing.", 1)
 			f.Do = fmt.Sprintf("start it, or make the cluster forget it: kafka-cluster.sh unregister --id %d", b.ID)
 		}
 		found = append(found, f)

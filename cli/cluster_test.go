@@ -60,7 +60,7 @@ func TestHealth(t *testing.T) {
 	}
 	f("nothing wrong", "", "", "", func(*clusterView) {})
 	f("no controller", "critical no-controller", "No controller is active", "start controllers", func(v *clusterView) { v.Controller = -1 })
-	f("a voter is silent", "warning voter-silent", "Controller 3 of the quorum is not heard from for 10 s: if one more fails, no controller can be elected (2 of 3 voters work, 2 are needed).",
+	f("a voter is silent", "warning voter-silent", "Controller 3 of the quorum is silent: if one more fails, no controller can be elected (2 of 3 voters work, 2 are needed).",
 		"start controller 3", func(v *clusterView) { v.Quorum.Voters[2].SilentMs = 60_000 })
 	f("one voter", "warning one-voter", "one controller, 1", "add-controller", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:1] })
 	f("even voters", "note even-voters", "no more failures than 1 would", "", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:2] })
