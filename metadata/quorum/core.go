@@ -55,6 +55,25 @@ type CoreConfig struct {
 type Message struct {
 	Raft     *raftpb.Message
 	Snapshot *Snapshot
+	// Records are what the entries of Raft hold, in their order, where the
+	// receiver's shell has read them already: reading them takes much longer
+	// than applying them. They do not travel; nil leaves it to the Core.
+	Records [][]metadata.Record
+}
+
+// ReadEntries fills Records. It needs no Core, so no lock either.
+func (m *Message) ReadEntries() {
+	entries := m.Raft.GetEntries()
+	if len(entries) == 0 {
+		return
+	}
+	m.Records = make([][]metadata.Record, len(entries))
+	for i, e := range entries {
+		if data := e.GetData(); holdsRecords(e) {
+			// One that cannot be read is reported when it is applied.
+			m.Records[i], _ = decodeRecords(data[2:])
+		}
+	}
 }
 
 // To is the node that the message is for, From the one that sent it.
@@ -159,6 +178,9 @@ type Core struct {
 	boundaryTerm  uint64
 	partial       []metadata.Record // of an unfinished list
 	partialOpen   bool
+	// read are the records of entries that are not applied yet, by index, as
+	// far as Step brought them. An entry that is replaced overwrites its own.
+	read map[uint64]readEntry
 
 	head      *metadata.Image // ready: image with all proposals applied
 	proposals []*proposal     // in the order of their entries
@@ -177,6 +199,11 @@ type Core struct {
 
 	effects Effects
 	failed  error
+}
+
+type readEntry struct {
+	term    uint64
+	records []metadata.Record
 }
 
 // proposal is a list of records on its way.
@@ -198,7 +225,7 @@ type peer struct {
 // has all that is known to be committed.
 func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
 	c := &Core{cfg: cfg, id: raftID(cfg.Self.ID), nowMs: nowMs, leader: Leadership{ID: -1},
-		image: metadata.NewImage(), conf: &raftpb.ConfState{}, peers: map[int32]*peer{}}
+		image: metadata.NewImage(), conf: &raftpb.ConfState{}, peers: map[int32]*peer{}, read: map[uint64]readEntry{}}
 	if s := state.Snapshot; s != nil {
 		c.adopt(s)
 		state.Hard.Commit = max(state.Hard.Commit, s.Index)
@@ -262,6 +289,7 @@ func (c *Core) adopt(s *Snapshot) {
 	c.applied, c.boundary, c.boundaryTerm = s.Index, s.Index, s.Term
 	c.partial, c.partialOpen = nil, false
 	c.logBytes = 0
+	clear(c.read)
 }
 
 // current is a snapshot of what is applied.
@@ -413,6 +441,11 @@ func (c *Core) Step(nowMs int64, m Message) {
 	}
 	if p := c.peers[m.From()]; p != nil {
 		p.heardMs = c.nowMs
+	}
+	for i, records := range m.Records {
+		if e := m.Raft.GetEntries()[i]; records != nil {
+			c.read[e.GetIndex()] = readEntry{e.GetTerm(), records}
+		}
 	}
 	kind := m.Raft.GetType()
 	c.incoming = m.Snapshot

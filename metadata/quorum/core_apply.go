@@ -17,6 +17,7 @@ func (c *Core) applyEntries(entries []*raftpb.Entry) {
 			return
 		}
 		c.applied = e.GetIndex()
+		delete(c.read, e.GetIndex())
 		if !c.partialOpen {
 			c.boundary, c.boundaryTerm = e.GetIndex(), e.GetTerm()
 		}
@@ -33,7 +34,7 @@ func (c *Core) applyEntries(entries []*raftpb.Entry) {
 
 func (c *Core) applyEntry(e *raftpb.Entry) error {
 	data := e.GetData()
-	if e.GetType() == raftpb.EntryNormal && len(data) > 1 && data[0] == payloadRecords {
+	if holdsRecords(e) {
 		return c.applyRecords(e)
 	}
 	// A list of records that another entry interrupts was never finished: its
@@ -76,7 +77,7 @@ func (c *Core) applyRecords(e *raftpb.Entry) error {
 		}
 		return nil
 	}
-	records, err := decodeRecords(e.GetData()[2:])
+	records, err := c.records(e)
 	if err != nil {
 		return err
 	}
@@ -92,6 +93,20 @@ func (c *Core) applyRecords(e *raftpb.Entry) error {
 	c.partial, c.partialOpen = nil, false
 	c.image, c.effects.Image = next, next
 	return nil
+}
+
+// holdsRecords reports whether an entry is a list of records, or part of one.
+func holdsRecords(e *raftpb.Entry) bool {
+	data := e.GetData()
+	return e.GetType() == raftpb.EntryNormal && len(data) > 1 && data[0] == payloadRecords
+}
+
+// records are those of an entry that is being applied.
+func (c *Core) records(e *raftpb.Entry) ([]metadata.Record, error) {
+	if read, ok := c.read[e.GetIndex()]; ok && read.term == e.GetTerm() {
+		return read.records, nil
+	}
+	return decodeRecords(e.GetData()[2:])
 }
 
 // ownProposal is the proposal of this leader that the entry belongs to.

@@ -194,7 +194,11 @@ func (w *world) deliver(wire [2]int32) {
 	}
 	w.wires[wire] = queue[1:]
 	n := w.nodes[wire[1]]
-	n.core.Step(w.nowMs, queue[0])
+	m := queue[0]
+	if w.rand.IntN(2) == 0 {
+		m.ReadEntries() // as a shell does that has a lock to spare
+	}
+	n.core.Step(w.nowMs, m)
 	w.effects(wire[1])
 	if queue[0].Snapshot != nil {
 		w.nodes[wire[0]].core.SnapshotSent(w.nowMs, wire[1], true)

@@ -248,6 +248,7 @@ func (s *stream) read() error {
 		if message.From() != s.peer.self.ID || message.To() != s.l.n.opts.NodeID {
 			return fmt.Errorf("%w: it says that it is from node %d for node %d", errFrame, message.From(), message.To())
 		}
+		message.ReadEntries()
 		s.l.n.with(func(c *Core, nowMs int64) { c.Step(nowMs, message) })
 	}
 }
