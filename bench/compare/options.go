@@ -187,10 +187,15 @@ func (o *Options) Validate() error {
 		return errors.New("the Java tools are compared on single brokers only: leave --client java or --cluster out")
 	case o.Cluster > 1 && slices.ContainsFunc(o.Brokers, func(b BrokerSpec) bool { return b.Kind == KindOutside }):
 		return errors.New("--cluster compares clusters that are started here; brokers that run already are compared without it")
+	case o.Cluster > 1 && o.Starts > 0:
+		return errors.New("starts are timed of single brokers only: leave --starts or --cluster out")
 	case o.Kills < 0 || o.Stops < 0 || o.Kills+o.Stops > maxFailovers:
 		return fmt.Errorf("%d kills and %d stops: use %d together at most", o.Kills, o.Stops, maxFailovers)
 	case o.TimeLimit <= 0:
 		return errors.New("the time limit must be above 0")
+	}
+	if err := o.Profile.Validate(false, o.rowNames()); err != nil {
+		return err
 	}
 	for _, c := range o.Clients {
 		if c != ClientFreshet && c != ClientJava {
