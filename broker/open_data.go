@@ -72,8 +72,11 @@ func (b *Broker) openDirs(metadataDirID metadata.UUID) error {
 		return err
 	}
 	b.member = newLifecycle(b)
-	b.member.previousEpoch = b.previousEpoch()
-	return nil
+	var err error
+	if b.member.previousEpoch, err = b.previousEpoch(); err != nil {
+		_ = b.logs.Close(-1)
+	}
+	return err
 }
 
 // refreshConfig lays what AlterConfigs set, by this node's metadata, above the

@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -89,17 +91,36 @@ func bootID() string {
 
 // previousEpoch is the broker epoch under which this node ran before, if
 // nothing it wrote then can be missing: it stopped cleanly, or the machine has
-// been up since. Else it is -1.
-func (b *Broker) previousEpoch() int64 {
+// been up since and recovery found every log whole. Else it is -1.
+func (b *Broker) previousEpoch() (int64, error) {
+	if b.recoveredDamage() {
+		// The next start finds sound logs, and must not claim either, however
+		// early this process ends.
+		err := os.Remove(b.bootPath())
+		if err == nil {
+			err = vfs.OS{}.SyncDir(filepath.Dir(b.bootPath()))
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return -1, err
+	}
 	if epoch := b.logs.CleanShutdownEpoch(); epoch >= 0 {
-		return epoch
+		return epoch, nil
 	}
 	var have bootRecord
 	text, err := os.ReadFile(b.bootPath())
 	if err != nil || json.Unmarshal(text, &have) != nil || have.BootID == "" || have.BootID != bootID() {
-		return -1
+		return -1, nil
 	}
-	return have.BrokerEpoch
+	return have.BrokerEpoch, nil
+}
+
+// recoveredDamage reports whether opening the logs cut something off, set
+// something aside or found something missing.
+func (b *Broker) recoveredDamage() bool {
+	return slices.ContainsFunc(b.logs.RecoveryReport().Partitions, func(r storage.PartitionRecovery) bool {
+		return r.TruncatedBytes > 0 || len(r.Quarantined) > 0 || r.MissingTo > 0
+	})
 }
 
 // noteEpoch writes what previousEpoch reads after a crash.
