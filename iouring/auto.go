@@ -217,6 +217,9 @@ func (p *autoPolicy) explain() string {
 	}
 	s := fmt.Sprintf("%s %s for writes of about %s (inline %s, ring %s each), fdatasync through the ring",
 		way, reason, kib(p.usual), micros(inlineNs), micros(ringNs))
+	if inlineNs == 0 || ringNs == 0 {
+		s = fmt.Sprintf("%s until writes of about %s have been measured (the machine was busy at the start), fdatasync through the ring", way, kib(p.usual))
+	}
 	if p.throttles > 0 {
 		s += fmt.Sprintf(", write-back throttling seen %d times", p.throttles)
 	}
