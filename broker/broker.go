@@ -118,6 +118,7 @@ func (b *Broker) join() error {
 	b.joined = true
 	if b.member != nil {
 		b.quorum.Watch(b.metadataChanged)
+		b.quorum.Watch(b.member.imageChanged)
 	}
 	b.quorum.OnLeader(b.ctl.active.lead)
 	b.quorum.PeerDown(b.ctl.active.peerDown)

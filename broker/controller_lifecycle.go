@@ -338,6 +338,23 @@ const (
 	roomBytes = 32 << 20
 )
 
+// imageChanged lets a heartbeat follow when another broker begins to stop: the
+// controller lets that one go when all brokers are known to know of it.
+func (lc *lifecycle) imageChanged(old, next *metadata.Image) {
+	begun := slices.ContainsFunc(next.Brokers, func(b metadata.Broker) bool {
+		before := old.Broker(b.ID)
+		return b.InControlledShutdown && (before == nil || !before.InControlledShutdown)
+	})
+	if !begun {
+		return
+	}
+	go func() { // the image is published after this
+		if lc.broker.meta.WaitIndex(lc.broker.life, next.Index) == nil {
+			lc.wakeUp()
+		}
+	}()
+}
+
 // checkRoom notices full disks. A leader without room takes no more records; if
 // all that this broker leads can be led by others, it asks to be fenced until
 // there is room, and clients go on there. Where that is not so it stays, because
