@@ -194,9 +194,6 @@ func (b *broker) dirFailed(_ string, err error) {
 func (b *broker) addReplica(l *storage.Log) *replica {
 	tp := l.TopicPartition()
 	r := &replica{b: b, at: topicPartition{tp.Topic, tp.Partition}, log: l}
-	if id, ok := l.TopicID(); ok {
-		r.topicID = id
-	}
 	r.part = replication.NewPartition(l, int32(b.node.world.plan.minInsync))
 	l.SetListener(r)
 	b.replicas = append(b.replicas, r)
@@ -272,6 +269,7 @@ func (b *broker) imageChanged(next *metadata.Image) {
 		if topic == nil {
 			continue
 		}
+		r.topicID = topic.ID // a creation that a crash cut short may have left none in the log
 		if p := topic.Partition(r.at.partition); p != nil && (p != r.state || live != b.live(old)) {
 			r.state = p
 			r.assign(p, live)

@@ -53,7 +53,7 @@ var mutants = []mutant{
 			"	if epoch == r.LastEpoch && r.LogEndOffset <= offset {\n		after := *r\n		after.LogEndOffset = end\n		return s.agreed(&after)\n	}\n"},
 	}},
 	{"high-watermark-without-isr", "the high watermark does not wait for the in-sync replicas", []edit{
-		{"replication/isr/leader.go", "if r.logEnd < l.logEnd && (r.inISR || r.proposed || l.caughtUp(r) && l.eligible(r.id)) {", "if r.logEnd < l.logEnd && r.proposed {"},
+		{"replication/isr/leader.go", "if r.logEnd < l.logEnd && (r.inISR || r.proposed || !r.left && l.caughtUp(r) && l.eligible(r.id)) {", "if r.logEnd < l.logEnd && r.proposed {"},
 	}},
 	{"high-watermark-below-min-isr", "the high watermark moves below min.insync.replicas, as before KIP-966", []edit{
 		{"replication/isr/leader.go", "func (l *Leader) advance() {\n	if l.UnderMinISR() {\n		return\n	}\n", "func (l *Leader) advance() {\n"},
@@ -62,7 +62,7 @@ var mutants = []mutant{
 		{"replication/isr/leader.go", "	l.proposed++\n", "	if len(isr) < len(l.isr) {\n		l.commit(isr)\n	}\n	l.proposed++\n"},
 	}},
 	{"joins-isr-behind", "a follower joins the ISR before it has reached the high watermark", []edit{
-		{"replication/isr/leader.go", "if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && !l.caughtUp(r) ||",
+		{"replication/isr/leader.go", "if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && (r.left || !l.caughtUp(r)) ||",
 			"if r.inISR || r.logEnd < 0 ||"},
 	}},
 	{"election-outside-isr", "any live replica may be elected", []edit{
