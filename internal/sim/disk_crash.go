@@ -59,8 +59,9 @@ func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 			position := c.position + int64(start)
 			end := min(len(c.data), start+sectorBytes-int(position%sectorBytes))
 			if rng.Float64() < keep {
-				if misdirect && position >= synced && rng.IntN(misdirectOneIn) == 0 {
-					position = synced + rng.Int64N(position-synced+1)
+				first := (synced + sectorBytes - 1) / sectorBytes
+				if misdirect && position >= first*sectorBytes && end-start == sectorBytes && rng.IntN(misdirectOneIn) == 0 {
+					position = sectorBytes * (first + rng.Int64N(position/sectorBytes-first+1)) // disks err by whole sectors
 				}
 				n.durable = write(n.durable, position, c.data[start:end])
 			}
