@@ -158,17 +158,34 @@ func (b *Broker) proposeISR(p *partition, epoch int32, proposal *isr.Proposal) {
 				p.wakeStreams(nil)
 			}
 			switch {
+			case next == nil && r.Code == isr.CodeIneligibleReplica:
+				// It may be eligible in a moment: its stream has not greeted the
+				// broker's new incarnation yet, say. On an idle partition nothing
+				// else would ask again before the look for lag.
+				b.later(ineligibleRetryMs, func() { b.checkPartition(p, monotonicMs()) })
 			case next == nil:
 			case backoffMs == 0:
 				b.proposeISR(p, epoch, next)
 			default:
-				time.AfterFunc(time.Duration(backoffMs)*time.Millisecond, func() {
-					if !b.stopped.Load() && p.Pending(epoch, next) {
+				b.later(backoffMs, func() {
+					if p.Pending(epoch, next) {
 						b.proposeISR(p, epoch, next)
 					}
 				})
 			}
 		}})
+}
+
+// ineligibleRetryMs is a little more than the pause that isr.Leader keeps.
+const ineligibleRetryMs = 250
+
+// later runs f in delayMs unless the broker stops before.
+func (b *Broker) later(delayMs int64, f func()) {
+	time.AfterFunc(time.Duration(delayMs)*time.Millisecond, func() {
+		if !b.stopped.Load() {
+			f()
+		}
+	})
 }
 
 // memberEpochs are the epochs of the incarnations whose logs the proposal rests
@@ -209,25 +226,31 @@ func (b *Broker) watchLag(ctx context.Context) {
 	}
 }
 
-// checkLag looks for followers that lag, in all partitions this broker leads.
+// checkLag looks for followers that lag or have caught up, in all partitions
+// this broker leads.
 func (b *Broker) checkLag() {
 	now := monotonicMs()
 	for _, t := range b.net.topics.all() {
 		for _, p := range t.hosted() {
-			role := p.Role()
-			if !role.Leads || role.Solo {
-				continue
-			}
-			moved, proposal := p.Tick(now)
-			if moved {
-				p.wakeWaiters(nil, true)
-				p.wakeStreams(nil)
-			}
-			if proposal != nil {
-				slog.Info("in-sync replicas are to change: followers have lagged for replica.lag.time.max.ms, or have caught up",
-					"topic", t.name, "partition", p.index, "wanted", proposal.ISR)
-				b.proposeISR(p, role.LeaderEpoch, proposal)
-			}
+			b.checkPartition(p, now)
 		}
+	}
+}
+
+// checkPartition is checkLag for one partition.
+func (b *Broker) checkPartition(p *partition, nowMs int64) {
+	role := p.Role()
+	if !role.Leads || role.Solo {
+		return
+	}
+	moved, proposal := p.Tick(nowMs)
+	if moved {
+		p.wakeWaiters(nil, true)
+		p.wakeStreams(nil)
+	}
+	if proposal != nil {
+		slog.Info("in-sync replicas are to change: followers have lagged for replica.lag.time.max.ms, or have caught up",
+			"topic", p.topic.name, "partition", p.index, "wanted", proposal.ISR)
+		b.proposeISR(p, role.LeaderEpoch, proposal)
 	}
 }
