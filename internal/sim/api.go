@@ -21,10 +21,30 @@ func (b *broker) listen() {
 
 func (b *broker) acceptClient(s *side) {
 	b.hold(s)
+	var slots []*slot // answers to a producer leave in the order of its requests
 	s.receive = func(m any) {
 		c := m.(call)
-		b.serve(c.body, func(body any, bytes int) { s.send(answer{c.id, body}, bytes) })
+		if _, produces := c.body.(produceRequest); !produces {
+			b.serve(c.body, func(body any, bytes int) { s.send(answer{c.id, body}, bytes) })
+			return
+		}
+		own := &slot{}
+		slots = append(slots, own)
+		b.serve(c.body, func(body any, bytes int) {
+			own.answer, own.bytes, own.done = answer{c.id, body}, bytes, true
+			for len(slots) > 0 && slots[0].done {
+				s.send(slots[0].answer, slots[0].bytes)
+				slots = slots[1:]
+			}
+		})
 	}
+}
+
+// slot is an answer that waits for those before it.
+type slot struct {
+	answer answer
+	bytes  int
+	done   bool
 }
 
 // serve answers one request.

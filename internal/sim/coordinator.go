@@ -171,7 +171,11 @@ func (b *broker) group(r groupRequest, reply func(body any, bytes int)) {
 		reply(groupRefusal{codeCoordinatorLoading}, 20)
 		return
 	}
+	s.request(r.body, reply)
+}
+
+func (s *groupShard) request(body kmsg.Request, reply func(body any, bytes int)) {
 	s.token++
 	s.requests[s.token] = reply
-	s.step(group.Request{Token: s.token, Body: r.body, ClientID: "sim", ClientHost: "/127.0.0.1"})
+	s.step(group.Request{Token: s.token, Body: body, ClientID: "sim", ClientHost: "/127.0.0.1"})
 }

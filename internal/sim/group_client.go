@@ -103,7 +103,7 @@ func (w *world) committed(s *groupShard, g *groupClient) map[int32]int64 {
 	one.Group = g.groupID
 	req.Groups = append(req.Groups, one)
 	found := map[int32]int64{}
-	s.b.group(groupRequest{g.groupID, req}, func(body any, _ int) {
+	s.request(req, func(body any, _ int) { // whether or not its lease is fresh at this moment
 		r, ok := body.(*kmsg.OffsetFetchResponse)
 		if !ok || len(r.Groups) == 0 {
 			w.fail("(g) the coordinator of %s at %s refuses to say what was committed", g.groupID, s.b.node)

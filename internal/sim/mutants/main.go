@@ -28,10 +28,11 @@ func main() {
 	seeds := flag.Uint64("seeds", 2000, "seeds to try before a mutant counts as missed")
 	only := flag.String("only", "", "mutants to try, by name, separated by commas")
 	keep := flag.Bool("keep", false, "keep the copies of the tree and print where they are")
-	hunt := flag.Uint64("hunt", 0, "run seeds 1 to this in this process and print the first that breaks a promise as JSON")
+	hunt := flag.Uint64("hunt", 0, "run seeds up to this in this process and print the first that breaks a promise as JSON")
+	from := flag.Uint64("from", 1, "first seed of -hunt")
 	flag.Parse()
 	if *hunt > 0 {
-		_ = json.NewEncoder(os.Stdout).Encode(search(*hunt))
+		_ = json.NewEncoder(os.Stdout).Encode(search(*from, *hunt))
 		return
 	}
 	missed, err := try(*seeds, *only, *keep)
@@ -51,8 +52,8 @@ type finding struct {
 }
 
 // search runs seeds until one breaks a promise.
-func search(limit uint64) finding {
-	for seed := uint64(1); seed <= limit; seed++ {
+func search(from, limit uint64) finding {
+	for seed := from; seed <= limit; seed++ {
 		if r := sim.Run(sim.Options{Seed: seed}, nil); r.Violation != "" {
 			sentence, _, _ := strings.Cut(r.Violation, "\n")
 			return finding{Seed: seed, Violation: sentence}
@@ -127,7 +128,21 @@ func (m *mutant) hunt(dir string, seeds uint64) (found finding, err error) {
 	}
 	run, stop := context.WithTimeout(context.Background(), runTime)
 	defer stop()
-	cmd := exec.CommandContext(run, program, "-hunt", fmt.Sprint(seeds))
+	for from := uint64(1); from <= seeds; from = found.Seed + 1 {
+		if found, err = m.ask(run, program, from, seeds); err != nil || found.Seed == 0 {
+			return found, err
+		}
+		// This process has no mutant in it: what breaks here too proves nothing.
+		if r := sim.Run(sim.Options{Seed: found.Seed}, nil); r.Violation == "" {
+			return found, nil
+		}
+	}
+	return finding{}, nil
+}
+
+// ask runs the mutant's program over seeds.
+func (m *mutant) ask(run context.Context, program string, from, seeds uint64) (found finding, err error) {
+	cmd := exec.CommandContext(run, program, "-from", fmt.Sprint(from), "-hunt", fmt.Sprint(seeds))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
