@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"freshet/record"
 )
 
 // killed ends the process that used the disk: locks and handles are gone, what
@@ -88,8 +90,24 @@ func (d *disk) rot(dir string, rng *rand.Rand) (name string, at int64, ok bool) 
 		return "", 0, false
 	}
 	node := entries.entries[name]
-	at = rng.Int64N(int64(len(node.data)))
-	for i := at; i < min(at+1+rng.Int64N(64), int64(len(node.data))); i++ {
+	var ends []int64 // of the whole batches
+	for end := int64(0); ; ends = append(ends, end) {
+		size, err := record.Peek(node.data[end:])
+		if err != nil {
+			break
+		}
+		end += int64(size)
+	}
+	if len(ends) == 0 {
+		return "", 0, false
+	}
+	batch, first := rng.IntN(len(ends)), int64(0)
+	if batch > 0 {
+		first = ends[batch-1]
+	}
+	first += record.AttributesAt // what the CRC covers
+	at = first + rng.Int64N(ends[batch]-first)
+	for i := at; i < min(at+1+rng.Int64N(64), ends[batch]); i++ {
 		bit := byte(1) << rng.IntN(8)
 		node.data[i] ^= bit
 		node.pending = append(node.pending, fileChange{position: i, data: []byte{node.data[i]}})
