@@ -157,8 +157,12 @@ func batchOf(t testing.TB, n, size int) []byte {
 }
 
 func produceFrame(topic string, batch []byte, acks int16, version int16) []byte {
+	return produceFrameWithin(1000, topic, batch, acks, version)
+}
+
+func produceFrameWithin(timeoutMs int32, topic string, batch []byte, acks int16, version int16) []byte {
 	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = version, acks, 1000
+	req.Version, req.Acks, req.TimeoutMillis = version, acks, timeoutMs
 	p := kmsg.NewProduceRequestTopicPartition()
 	p.Records = batch
 	rt := kmsg.NewProduceRequestTopic()

@@ -283,7 +283,7 @@ func TestReplicationUnderLoad(t *testing.T) {
 			c := r.nodes[0].dial()
 			go func() {
 				acks := int16(1 - 2*(k%2))
-				frame := produceFrame("t", batchOf(t, 1+k, 1+k*7000), acks, 9)
+				frame := produceFrameWithin(int32(testDeadline.Milliseconds()), "t", batchOf(t, 1+k, 1+k*7000), acks, 9)
 				for range each {
 					if _, err := c.conn.Write(frame); err != nil {
 						done <- err
