@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -256,6 +257,29 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(links)
+}
+
+// What recovery finds in the page cache of a topic with flush.messages=1 is
+// synced before it is served: a retry of it is answered as a duplicate, and an
+// acknowledgement means the disk there.
+func TestRecoveredTailIsSynced(t *testing.T) {
+	s := newServed(t, t.TempDir())
+	s.topic("t", 1)
+	c := s.dial()
+	if err := produceTo(t, c, 1, 3, 100); err != nil {
+		t.Fatal(err)
+	}
+	if p := s.partition("t", 0); p.log.RecoveryPoint() == p.log.LogEndOffset() {
+		t.Fatal("nothing is unsynced")
+	}
+	killed := filepath.Join(t.TempDir(), "killed") // the files as a kill leaves them
+	if err := os.CopyFS(killed, os.DirFS(s.broker.Config().LogDirs[0])); err != nil {
+		t.Fatal(err)
+	}
+	after := newServed(t, killed, "log.flush.interval.messages", "1")
+	if p := after.partition("t", 0); p.log.LogEndOffset() != 3 || p.log.RecoveryPoint() != 3 {
+		t.Errorf("log end offset %d, durable up to %d: want 3 and 3", p.log.LogEndOffset(), p.log.RecoveryPoint())
+	}
 }
 
 // A client that shuts down its side after its requests gets its answers.

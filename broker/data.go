@@ -290,6 +290,14 @@ func (b *Broker) openPartition(t *topic, index int32, meta *metadata.Topic, cfg 
 	if err != nil {
 		return nil, fmt.Errorf("partition %s-%d: %w", t.name, index, err)
 	}
+	if cfg.FlushMessages == 1 && log.RecoveryPoint() < log.LogEndOffset() {
+		// A process that was killed between a write and its fdatasync leaves
+		// batches that nobody was promised; a producer that sends them again is
+		// told that they are there, which now means on the disk.
+		if err := log.Flush(log.LogEndOffset()); err != nil {
+			return nil, fmt.Errorf("partition %s-%d: %w", t.name, index, err)
+		}
+	}
 	p := &partition{
 		Partition: replication.NewPartition(log, minInsync),
 		topic:     t, index: index, log: log,
