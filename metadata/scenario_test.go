@@ -1,74 +1,23 @@
 package metadata
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"freshet/internal/scenario"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scenarios in testdata print now into them")
-
-// TestScenarios plays the stories in testdata. A file is prose (lines with #)
-// and steps: commands, a line of four dashes, and what changed. The commands are
-// the methods of stage; every one changes the image by the records that a
-// decision returned, and an image read back from a snapshot goes on.
+// TestScenarios plays the stories in testdata. The commands are the methods of
+// stage; every one changes the image by the records that a decision returned,
+// and an image read back from a snapshot goes on.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { play(t, file) })
-	}
-}
-
-func play(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStage(t)
-	var out strings.Builder
-	for i, block := range strings.Split(strings.TrimRight(string(text), "\n"), "\n\n") {
-		if i > 0 {
-			out.WriteString("\n\n")
-		}
-		script, _, _ := strings.Cut(block, "\n----")
-		out.WriteString(script)
-		var got strings.Builder
-		commands := 0
-		for _, line := range strings.Split(script, "\n") {
-			if line != "" && line[0] != '#' {
-				commands++
-				got.WriteString(s.run(line))
-			}
-		}
-		if commands > 0 {
-			out.WriteString("\n----\n" + strings.TrimRight(got.String(), "\n"))
-		}
-	}
-	out.WriteString("\n")
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, got := strings.Split(string(text), "\n"), strings.Split(out.String(), "\n")
-	for i := range got {
-		if i >= len(want) || want[i] != got[i] {
-			expected := "the end of the file"
-			if i < len(want) {
-				expected = want[i]
-			}
-			t.Fatalf("%s:%d: got  %q\nwant %q\n(go test ./metadata -run TestScenarios -rewrite takes it over)", file, i+1, got[i], expected)
-		}
-	}
+	scenario.Run(t, "", func(t *testing.T) scenario.Player {
+		s := newStage(t)
+		return func(_, command string) string { return s.run(command) }
+	})
 }
 
 // stage is a cluster that consists of its metadata.

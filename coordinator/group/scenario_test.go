@@ -1,94 +1,32 @@
 package group
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"freshet/internal/scenario"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the observed output into testdata/*.txt")
-
-// TestScenarios runs the scripts in testdata. A script is prose (lines starting
-// with #), and commands, each followed by a line of dashes and what the Machine
-// did. The commands are the methods of scenario named do….
+// TestScenarios plays the stories in testdata; the commands are the methods of
+// stage named do….
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios in testdata: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			before, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			after := runScript(t, string(before))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(after), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if after != string(before) {
-				t.Errorf("%s differs; run with -rewrite and read the diff. Got:\n%s", file, firstDifference(string(before), after))
-			}
-		})
-	}
-}
-
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range g {
-		if i >= len(w) || w[i] != g[i] {
-			return fmt.Sprintf("line %d:\n  want %q\n  got  %q", i+1, strings.Join(w[min(i, len(w)):min(i+1, len(w))], ""), g[i])
-		}
-	}
-	return "the script has more lines than the output"
-}
-
-func runScript(t *testing.T, script string) string {
-	s := newScenario(t)
-	var out strings.Builder
-	lines := strings.Split(strings.TrimRight(script, "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		line := lines[i]
-		if line == "" || strings.HasPrefix(line, "#") {
-			out.WriteString(line + "\n")
-			continue
-		}
-		var commands []string
-		for ; i < len(lines) && lines[i] != "" && lines[i] != "----"; i++ {
-			commands = append(commands, lines[i])
-		}
-		s.out.Reset()
-		for _, command := range commands {
-			out.WriteString(command + "\n")
+	scenario.Run(t, "ok", func(t *testing.T) scenario.Player {
+		s := newStage(t)
+		return func(_, command string) string {
+			s.out.Reset()
 			s.run(command)
+			return s.out.String()
 		}
-		result := s.out.String()
-		if result == "" {
-			result = "ok\n"
-		}
-		out.WriteString("----\n" + result)
-		for i+1 < len(lines) && i < len(lines) && lines[i] != "" {
-			i++ // the old output
-		}
-		if i < len(lines) && lines[i] == "" && i < len(lines)-1 {
-			out.WriteString("\n")
-		}
-	}
-	return out.String()
+	})
 }
 
-// scenario drives one Machine. Time starts at 0. Appends complete at once
+// stage drives one Machine. Time starts at 0. Appends complete at once
 // unless "appends manual" was said.
-type scenario struct {
+type stage struct {
 	t        *testing.T
 	cfg      Config
 	m        *Machine
@@ -103,8 +41,8 @@ type scenario struct {
 	answered map[Token]bool
 }
 
-func newScenario(t *testing.T) *scenario {
-	s := &scenario{t: t, cfg: DefaultConfig(), names: map[Token]string{}, answered: map[Token]bool{}}
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, cfg: DefaultConfig(), names: map[Token]string{}, answered: map[Token]bool{}}
 	s.m = NewMachine(s.cfg)
 	return s
 }
@@ -145,7 +83,7 @@ func (a args) list(key string) []string {
 	return strings.Split(a[key], ",")
 }
 
-func (s *scenario) run(command string) {
+func (s *stage) run(command string) {
 	words := strings.Fields(command)
 	a := args{}
 	var bare []string
@@ -191,7 +129,7 @@ func errorNamed(name string) *kerr.Error {
 	panic("no Kafka error is called " + name)
 }
 
-func (s *scenario) config(a args) {
+func (s *stage) config(a args) {
 	s.cfg.InitialRebalanceDelayMs = int32(a.int("group.initial.rebalance.delay.ms", int64(s.cfg.InitialRebalanceDelayMs)))
 	s.cfg.MaxSize = int(a.int("group.max.size", int64(s.cfg.MaxSize)))
 	s.cfg.OffsetMetadataMaxBytes = int(a.int("offset.metadata.max.bytes", int64(s.cfg.OffsetMetadataMaxBytes)))
@@ -199,7 +137,7 @@ func (s *scenario) config(a args) {
 	s.m.cfg = s.cfg
 }
 
-func (s *scenario) step(ev Event) {
+func (s *stage) step(ev Event) {
 	effects := append([]Effect(nil), s.m.Step(s.now, ev)...)
 	for _, e := range effects {
 		switch e.Kind {
@@ -228,7 +166,7 @@ func (s *scenario) step(ev Event) {
 	}
 }
 
-func (s *scenario) done(e *kerr.Error, a args) {
+func (s *stage) done(e *kerr.Error, a args) {
 	id := uint64(a.int("append", int64(s.appends[0].ID)))
 	for i, p := range s.appends {
 		if p.ID != id {
@@ -247,7 +185,7 @@ func (s *scenario) done(e *kerr.Error, a args) {
 }
 
 // advance moves time, stopping at every deadline on the way.
-func (s *scenario) advance(ms int64) {
+func (s *stage) advance(ms int64) {
 	end := s.now + ms
 	for s.m.NextDeadline() <= end {
 		s.now = max(s.now, s.m.NextDeadline())
@@ -262,7 +200,7 @@ func (s *scenario) advance(ms int64) {
 	s.now = end
 }
 
-func (s *scenario) restart() {
+func (s *stage) restart() {
 	s.m = NewMachine(s.cfg)
 	for i, r := range s.log {
 		if _, err := s.m.Replay(int64(i), noProducerID, r); err != nil {
@@ -273,7 +211,7 @@ func (s *scenario) restart() {
 	s.step(Loaded{})
 }
 
-func (s *scenario) dump() {
+func (s *stage) dump() {
 	for _, g := range s.m.sortedGroups() {
 		fmt.Fprintf(&s.out, "group %s: %v generation=%d type=%q protocol=%q leader=%q awaiting=%d pendingJoin=%d pendingSync=%d\n",
 			g.id, g.state, g.generation, g.protocolType, g.protocolName(), g.leader, g.awaitingJoin, len(g.pendingJoin), len(g.pendingSync))
@@ -297,7 +235,7 @@ func topicID(a args) (id [16]byte) {
 	return id
 }
 
-func (s *scenario) request(name string, a args) {
+func (s *stage) request(name string, a args) {
 	body := buildRequest(name, a)
 	if body == nil {
 		s.t.Fatalf("unknown command %q", name)

@@ -40,6 +40,7 @@ var testModules = []string{"pgregory.net/rapid", "go.uber.org/goleak", "github.c
 var layers = []layer{
 	{dir: "internal/invariants", tests: true},
 	{dir: "internal/lint", tests: true},
+	{dir: "internal/scenario", tests: true}, // for tests
 	{dir: "internal/sim", own: []string{"*"}, external: []string{"*"}},
 	{dir: "record", external: []string{sysModule, compressModule, "github.com/pierrec/lz4"}},
 	{dir: "vfs", external: []string{sysModule}},
@@ -98,7 +99,7 @@ func checkImport(f *goFile, l *layer, importPath string) string {
 		return ""
 	}
 	if own, ok := strings.CutPrefix(importPath, module); ok {
-		if own == "internal/invariants" || within(own, l.dir) || allows(l.own, own) {
+		if own == "internal/invariants" || f.isTest && own == "internal/scenario" || within(own, l.dir) || allows(l.own, own) {
 			if within(l.dir, "cli") && within(own, "broker") && !strings.HasPrefix(path.Base(f.path), "start") {
 				return "imports broker: of cli, only start*.go wires the broker; go through the Kafka protocol"
 			}

@@ -1,75 +1,25 @@
 package quorum
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"freshet/internal/scenario"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scenarios in testdata print now into them")
-
-// TestScenarios plays the stories in testdata. A file is prose (lines with #)
-// and steps: commands, a line of four dashes, and what came of them. The
-// commands are the methods of stage.
+// TestScenarios plays the stories in testdata; the commands are the methods of
+// stage.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { play(t, file) })
-	}
-}
-
-func play(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{t: t}
-	var out strings.Builder
-	for i, block := range strings.Split(strings.TrimRight(string(text), "\n"), "\n\n") {
-		if i > 0 {
-			out.WriteString("\n\n")
-		}
-		script, _, _ := strings.Cut(block, "\n----")
-		out.WriteString(script)
-		commands := 0
-		for _, line := range strings.Split(script, "\n") {
-			if line != "" && line[0] != '#' {
-				commands++
-				s.do(strings.Fields(line))
-			}
-		}
-		if commands > 0 {
-			if s.out.Len() == 0 {
-				s.say("nothing happens")
-			}
-			out.WriteString("\n----\n" + strings.TrimRight(s.out.String(), "\n"))
+	scenario.Run(t, "nothing happens", func(t *testing.T) scenario.Player {
+		s := &stage{t: t}
+		return func(_, command string) string {
 			s.out.Reset()
+			s.do(strings.Fields(command))
+			return s.out.String()
 		}
-	}
-	out.WriteString("\n")
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, got := strings.Split(string(text), "\n"), strings.Split(out.String(), "\n")
-	for i := range got {
-		if i >= len(want) || want[i] != got[i] {
-			expected := "the end of the file"
-			if i < len(want) {
-				expected = want[i]
-			}
-			t.Fatalf("%s:%d: got  %q\nwant %q\n(go test ./metadata/quorum -run TestScenarios -rewrite takes it over)", file, i+1, got[i], expected)
-		}
-	}
+	})
 }
 
 // stage is a world whose news are written down.

@@ -2,72 +2,27 @@ package isr
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"freshet/internal/scenario"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scenarios in testdata say now into them")
-
-// TestScenarios plays the stories in testdata. A file is prose (lines with #)
-// and blocks: one command a line, then ----, then what came of it up to an
-// empty line.
+// TestScenarios plays the stories in testdata; the commands are those of
+// story.play.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("testdata has no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { playFile(t, file) })
-	}
-}
-
-func playFile(t *testing.T, file string) {
-	src, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &story{t: t}
-	var now strings.Builder
-	lines := strings.Split(strings.TrimRight(string(src), "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		fmt.Fprintln(&now, lines[i])
-		command := strings.TrimSpace(lines[i])
-		switch {
-		case command == "" || strings.HasPrefix(command, "#"):
-		case command == "----":
-			var want []string
-			for i+1 < len(lines) && lines[i+1] != "" {
-				i++
-				want = append(want, lines[i])
-			}
-			got := strings.TrimRight(s.out.String(), "\n")
+	scenario.Run(t, "ok", func(t *testing.T) scenario.Player {
+		s := &story{t: t}
+		return func(at, command string) string {
+			s.at = at
 			s.out.Reset()
-			if got == "" {
-				got = "ok"
-			}
-			if !*rewrite && got != strings.Join(want, "\n") {
-				t.Fatalf("%s:%d: got\n%s\nwant\n%s", file, i+1, got, strings.Join(want, "\n"))
-			}
-			fmt.Fprintln(&now, got)
-		default:
-			s.at = fmt.Sprintf("%s:%d", file, i+1)
 			s.play(strings.Fields(command))
+			return s.out.String()
 		}
-	}
-	if s.out.Len() > 0 {
-		t.Fatalf("%s: the last commands have no ----", file)
-	}
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(now.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
 // story is a scenario being played.
