@@ -47,11 +47,9 @@ type Broker struct {
 	// topicMu serializes changes to what this broker hosts: topics opened,
 	// extended, reconfigured and dropped.
 	topicMu sync.Mutex
-	// newest is the newest image, published or just being taken over.
+	// newest is the newest image, published or just being taken over. Stored
+	// under topicMu.
 	newest atomic.Pointer[metadata.Image]
-
-	// seen is the newest image shown to metadataChanged. Guarded by topicMu.
-	seen *metadata.Image
 
 	// leaseUntilMs is until when this broker may act as the leader of its
 	// partitions, on the clock of monotonicMs: heartbeats extend it.

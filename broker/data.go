@@ -21,8 +21,8 @@ func (b *Broker) openTopics() error {
 	b.topicMu.Lock()
 	defer b.topicMu.Unlock()
 	img := b.meta.Image()
-	if b.seen != nil { // shown to metadataChanged, perhaps not published yet
-		img = b.seen
+	if seen := b.newest.Load(); seen != nil { // shown to metadataChanged, perhaps not published yet
+		img = seen
 	}
 	b.newest.Store(img)
 	if err := b.cutDamaged(img); err != nil {
@@ -74,7 +74,6 @@ func (b *Broker) cutDamaged(img *metadata.Image) error {
 func (b *Broker) metadataChanged(old, next *metadata.Image) {
 	b.topicMu.Lock()
 	defer b.topicMu.Unlock()
-	b.seen = next
 	b.newest.Store(next)
 	if !b.opened {
 		return // openTopics will start from it
@@ -174,7 +173,7 @@ func (b *Broker) openTopic(img *metadata.Image, t *metadata.Topic) error {
 	}
 	logConfig := b.logConfig(&topicConfig)
 	parts := *have.parts.Load()
-	if missing := b.missing(t, parts); len(missing) > 0 || len(parts) < len(t.Partitions) {
+	if missing := b.missing(have, t); len(missing) > 0 || len(parts) < len(t.Partitions) {
 		if err := b.createLogs(t, missing, logConfig); err != nil {
 			return err
 		}
@@ -210,10 +209,10 @@ func (b *Broker) openTopic(img *metadata.Image, t *metadata.Topic) error {
 
 // missing lists the partitions that the metadata gives this broker and that it
 // has not opened, but for those it knows to be offline.
-func (b *Broker) missing(t *metadata.Topic, parts []*partition) (list []int32) {
+func (b *Broker) missing(have *topic, t *metadata.Topic) (list []int32) {
 	self := b.Config().NodeID
 	for i, meta := range t.Partitions {
-		if (i >= len(parts) || parts[i] == nil) && slices.Contains(meta.Replicas, self) {
+		if have.partition(int32(i)) == nil && !have.isOffline(int32(i)) && slices.Contains(meta.Replicas, self) {
 			list = append(list, int32(i))
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"freshet/iouring"
+	"freshet/metadata"
 	"freshet/record"
 	"freshet/storage"
 
@@ -218,5 +220,41 @@ func TestFailedSyncTakesTheDirectoryOffline(t *testing.T) {
 	c.send(fetchFrame("t", 0, 1000, 0, 1, 12)) // what is durable is served
 	if part := decodeFetch(t, c.answer(), 12).Topics[0].Partitions[0]; part.ErrorCode != 0 || len(part.RecordBatches) == 0 {
 		t.Errorf("durable records are answered with error %d, %d bytes", part.ErrorCode, len(part.RecordBatches))
+	}
+}
+
+// A partition whose log directory is offline since the start stays offline when
+// the metadata of its topic changes: its records may be there, and an empty log
+// must not take its place.
+func TestOfflinePartitionStaysOffline(t *testing.T) {
+	s := newServed(t, t.TempDir())
+	s.topic("t", 2)
+	b := s.broker
+	have := b.net.topics.name([]byte("t"))
+	tp := storage.TopicPartition{Topic: "t", Partition: 1}
+	b.topicMu.Lock() // as a start leaves it that finds no log and a directory offline
+	parts := slices.Clone(*have.parts.Load())
+	parts[1] = nil
+	have.parts.Store(&parts)
+	have.offline.Store(&map[int32]bool{1: true})
+	err := b.logs.Delete(tp)
+	b.topicMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := "1234"
+	if _, err := b.meta.Do(func(*metadata.Image) ([]metadata.Record, error) {
+		return []metadata.Record{&metadata.ConfigRecord{Resource: metadata.ResourceTopic, Name: "t", Key: "max.message.bytes", Value: &value}}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := have.settings.Load().maxMessageBytes; got != 1234 {
+		t.Fatalf("max.message.bytes is %d: the change did not come through", got)
+	}
+	if have.partition(1) != nil || b.logs.Get(tp) != nil {
+		t.Error("an empty log took the place of the offline one")
+	}
+	if code := have.absent(1); code != kerr.KafkaStorageError {
+		t.Errorf("clients are told %v", code)
 	}
 }

@@ -56,10 +56,17 @@ func (t *topic) absent(i int32) *kerr.Error {
 	if i < 0 || int(i) >= len(*t.parts.Load()) {
 		return kerr.UnknownTopicOrPartition
 	}
-	if offline := t.offline.Load(); offline != nil && (*offline)[i] {
+	if t.isOffline(i) {
 		return kerr.KafkaStorageError
 	}
 	return kerr.NotLeaderForPartition
+}
+
+// isOffline reports whether partition i has a replica here whose log directory
+// is offline since the start.
+func (t *topic) isOffline(i int32) bool {
+	offline := t.offline.Load()
+	return offline != nil && (*offline)[i]
 }
 
 // partition returns partition i, or nil.
