@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"freshet/metadata"
@@ -97,7 +98,7 @@ func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.Assig
 			continue
 		}
 		p := t.Partition(tp.Partition)
-		if p == nil || !holds(p, self) || p.Dir(self) == dir {
+		if p == nil || !slices.Contains(p.Replicas, self) || p.Dir(self) == dir {
 			continue
 		}
 		if wrong++; wrong > maxDirReport {
@@ -123,15 +124,6 @@ func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.Assig
 		req.Directories = append(req.Directories, directory)
 	}
 	return req, wrong
-}
-
-func holds(p *metadata.Partition, broker int32) bool {
-	for _, id := range p.Replicas {
-		if id == broker {
-			return true
-		}
-	}
-	return false
 }
 
 func hasDir(online map[string]metadata.UUID, dir metadata.UUID) bool {

@@ -29,9 +29,8 @@ func init() {
 
 // replica is the leader at the other end of a connection that has said hello.
 type replica struct {
-	greeted     bool
-	broker      int32
-	brokerEpoch int64
+	greeted bool
+	broker  int32
 }
 
 func handleReplicate(c *conn, h *wire.Header, body []byte, ch *chunk) error {
@@ -103,7 +102,7 @@ func (c *conn) replicateHello(h *wire.Header, body []byte) error {
 		slog.Warn("a broker that wants to replicate to this one was refused", "from", hello.From, "client", c.remote.String(),
 			"cluster", hello.ClusterID, "to", hello.To, "error", kerr.ErrorForCode(reply.Code))
 	} else {
-		c.replica = replica{greeted: true, broker: hello.From, brokerEpoch: hello.FromEpoch}
+		c.replica = replica{greeted: true, broker: hello.From}
 	}
 	s := c.openTurnSlot()
 	start := len(s.buf)

@@ -278,15 +278,6 @@ func (p *Partition) Joined(epoch, broker int32, brokerEpoch int64) {
 	}
 }
 
-// Forget voids what is known of a follower's log (isr.Leader.Forget).
-func (p *Partition) Forget(epoch, broker int32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.leader != nil && p.role.Load().LeaderEpoch == epoch {
-		p.leader.Forget(broker)
-	}
-}
-
 // FollowerLogs calls f for each follower with where its log starts and ends, as
 // it last said; nothing is called where this broker does not lead.
 func (p *Partition) FollowerLogs(f func(broker int32, start, end int64)) {
