@@ -250,15 +250,7 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultFile) Writev(pos int64, bufs [][]byte) (int64, error) {
-	var done int64
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, pos+done)
-		done += int64(n)
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
+	return WriteBuffers(f, pos, bufs)
 }
 
 func (f *faultFile) Truncate(size int64) error {

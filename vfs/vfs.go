@@ -33,6 +33,20 @@ type PositionalIO interface {
 	Writev(pos int64, bufs [][]byte) (int64, error)
 }
 
+// WriteBuffers is PositionalIO.Writev of a file that can only write one buffer
+// at a time.
+func WriteBuffers(f io.WriterAt, pos int64, bufs [][]byte) (int64, error) {
+	var done int64
+	for _, b := range bufs {
+		n, err := f.WriteAt(b, pos+done)
+		done += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
 // Handle is the part of File that is about the file as a whole.
 type Handle interface {
 	// Size is the file's length in bytes.

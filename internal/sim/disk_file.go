@@ -71,15 +71,7 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 
 // Writev implements vfs.PositionalIO.
 func (f *diskFile) Writev(pos int64, bufs [][]byte) (int64, error) {
-	var done int64
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, pos+done)
-		done += int64(n)
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
+	return vfs.WriteBuffers(f, pos, bufs)
 }
 
 // Size implements vfs.Handle.
