@@ -19,6 +19,11 @@ import (
 // strikeWindowNs send writes to the ring, where a worker sleeps instead, for a
 // penalty that doubles while the first inline write after it is slow again.
 //
+// A thread that waits for a core looks the same from here, and on a busy machine
+// it often does. But then a worker of the ring is quick: falseAlarmBytes written
+// without a slow one end the penalty, and the next alarm takes twice as much
+// stalling, since the ring's workers cost the cores that are short.
+//
 // The mind changes only at the end of a turn, because Deferred is a promise.
 // It is a pure state machine over observations and times.
 type autoPolicy struct {
@@ -31,12 +36,16 @@ type autoPolicy struct {
 	exploring bool // this turn's writes all do, to keep the estimate honest
 
 	strikes       int
+	stalledNs     int64 // sum of the strikes
+	alarmNs       int64 // what stalledNs must reach
 	strikeSinceNs int64
 	sawStrike     bool // since the last endTurn
 	throttled     bool
 	untilNs       int64
 	penaltyNs     int64
+	quickBytes    int64  // written by the ring since the alarm or the last slow write
 	throttles     uint64 // times throttling was seen
+	falseAlarms   uint64 // of them, those that were none
 }
 
 // cost is a moving average of ns for one write.
@@ -67,6 +76,10 @@ const (
 	strikeWindowNs    = 250e6   // within this
 	minPenaltyNs      = 250e6   // first stay on the ring
 	maxPenaltyNs      = 4_000e6 // longest
+
+	falseAlarmBytes = 4 << 20 // a throttled worker sleeps more often than that
+	minAlarmNs      = strikesToThrottle * strikeFloorNs
+	maxAlarmNs      = 16 * minAlarmNs
 )
 
 // sizeClass returns the class of a write of n bytes.
@@ -85,7 +98,7 @@ func (c *cost) add(ns int64) {
 
 // newAutoPolicy starts from a calibration.
 func newAutoPolicy(c *Calibration) *autoPolicy {
-	p := &autoPolicy{usual: 64 << 10, penaltyNs: minPenaltyNs}
+	p := &autoPolicy{usual: 64 << 10, penaltyNs: minPenaltyNs, alarmNs: minAlarmNs}
 	for _, s := range c.samples {
 		class := sizeClass(s.bytes)
 		if s.inlineNs > 0 {
@@ -137,8 +150,13 @@ func (p *autoPolicy) observe(o observation) {
 	class := sizeClass(o.bytes)
 	p.usual += (o.bytes - p.usual) / costWeight
 	if o.ring {
-		if !p.throttled { // then it measures the disk
+		switch {
+		case !p.throttled:
 			p.ringCost[class].add(o.ns / int64(max(o.group, 1)))
+		case o.ns > strikeFloorNs: // it measures the disk
+			p.quickBytes = 0
+		default:
+			p.quickBytes += o.bytes
 		}
 		return
 	}
@@ -146,6 +164,7 @@ func (p *autoPolicy) observe(o observation) {
 	if norm.samples > 0 && o.ns > strikeFloorNs && o.ns > strikeFactor*norm.ns {
 		p.sawStrike = true
 		p.strikes++
+		p.stalledNs += o.ns
 		return // an outlier says nothing about the norm
 	}
 	norm.add(o.ns)
@@ -168,35 +187,41 @@ func (p *autoPolicy) endTurn(nowNs int64) {
 }
 
 func (p *autoPolicy) judgeStrikes(nowNs int64) {
-	if p.throttled {
-		if nowNs < p.untilNs {
-			return
-		}
+	switch {
+	case p.throttled && p.quickBytes >= falseAlarmBytes:
+		p.throttled = false
+		p.falseAlarms++
+		p.alarmNs = min(2*p.alarmNs, maxAlarmNs)
+		p.forgive()
+	case p.throttled && nowNs >= p.untilNs:
 		// Try inline again, on probation: one more strike within the window
 		// and the next penalty is twice as long.
 		p.throttled = false
-		p.strikes, p.strikeSinceNs = strikesToThrottle-1, nowNs
+		p.alarmNs = minAlarmNs
+		p.strikes, p.stalledNs, p.strikeSinceNs = strikesToThrottle-1, p.alarmNs, nowNs
 		p.sawStrike = false
-		return
-	}
-	if p.sawStrike {
+	case p.throttled:
+	case p.sawStrike:
 		p.sawStrike = false
 		if p.strikes == 1 {
 			p.strikeSinceNs = nowNs
 		}
-		if p.strikes >= strikesToThrottle {
+		if p.strikes >= strikesToThrottle && p.stalledNs >= p.alarmNs {
 			p.throttled = true
 			p.throttles++
 			p.untilNs = nowNs + p.penaltyNs
 			p.penaltyNs = min(2*p.penaltyNs, maxPenaltyNs)
-			p.strikes = 0
+			p.strikes, p.stalledNs, p.quickBytes = 0, 0, 0
 		}
-		return
+	case p.strikes > 0 && nowNs-p.strikeSinceNs > strikeWindowNs:
+		p.forgive()
 	}
-	if p.strikes > 0 && nowNs-p.strikeSinceNs > strikeWindowNs {
-		p.strikes = 0
-		p.penaltyNs = minPenaltyNs
-	}
+}
+
+// forgive forgets the strikes and what they led to.
+func (p *autoPolicy) forgive() {
+	p.strikes, p.stalledNs, p.sawStrike = 0, 0, false
+	p.penaltyNs = minPenaltyNs
 }
 
 func (p *autoPolicy) worthExploring() bool {
@@ -220,8 +245,11 @@ func (p *autoPolicy) explain() string {
 	if inlineNs == 0 || ringNs == 0 {
 		s = fmt.Sprintf("%s until writes of about %s have been measured (the machine was busy at the start), fdatasync through the ring", way, kib(p.usual))
 	}
-	if p.throttles > 0 {
-		s += fmt.Sprintf(", write-back throttling seen %d times", p.throttles)
+	if seen := p.throttles - p.falseAlarms; seen > 0 {
+		s += fmt.Sprintf(", write-back throttling seen %d times", seen)
+	}
+	if p.falseAlarms > 0 {
+		s += fmt.Sprintf(", %d times writes only waited for a core", p.falseAlarms)
 	}
 	return s
 }

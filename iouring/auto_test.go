@@ -116,6 +116,58 @@ func TestAutoLeavesAThrottledDiskToTheRing(t *testing.T) {
 	}
 }
 
+// On a machine that is short of cores a write takes long because its thread
+// waits for one. The ring shows it: its writes are quick.
+func TestAutoTellsABusyMachineFromAThrottledDisk(t *testing.T) {
+	const ms = 1000 * us
+	p := calibrated(14*us, 36*us)
+	now := int64(0)
+	turn := func(o observation) {
+		p.observe(o)
+		now += ms
+		p.endTurn(now)
+	}
+	preempted := observation{bytes: 64 << 10, ns: 8 * ms, group: 1}
+	quick := observation{bytes: 64 << 10, ns: ms, group: 1, ring: true}
+	for alarm, strikes := range []int{2, 3, 5, 10, 20, 20} { // 10, 20, 40, 80, 160, 160 ms
+		for i := range strikes {
+			if p.deferred() {
+				t.Fatalf("alarm %d after %d of %d preempted writes", alarm, i, strikes)
+			}
+			turn(preempted)
+		}
+		if !p.deferred() {
+			t.Fatalf("no alarm %d after %d slow writes in a row", alarm, strikes)
+		}
+		turn(quick)
+		turn(observation{bytes: 64 << 10, ns: 20 * ms, group: 1, ring: true}) // this one begins anew
+		for i := range falseAlarmBytes / (64 << 10) {
+			if !p.deferred() {
+				t.Fatalf("alarm %d ended after %d quick writes", alarm, i)
+			}
+			turn(quick)
+		}
+		if p.deferred() {
+			t.Fatalf("alarm %d did not end", alarm)
+		}
+	}
+	if got := p.explain(); !strings.Contains(got, "6 times writes only waited for a core") || strings.Contains(got, "throttling seen") {
+		t.Fatal(got)
+	}
+	// A disk that really throttles is still found at once, and believed then.
+	stall := observation{bytes: 64 << 10, ns: 150 * ms, group: 1}
+	turn(stall)
+	turn(stall)
+	if !p.deferred() {
+		t.Fatal("a throttled disk after false alarms")
+	}
+	now += 300 * ms
+	p.endTurn(now)
+	if p.deferred() || p.alarmNs != minAlarmNs {
+		t.Fatal("no probation")
+	}
+}
+
 func TestAutoExploresNowAndThen(t *testing.T) {
 	for _, tc := range []struct {
 		ring int64
