@@ -163,6 +163,7 @@ func networkOptions(cfg *config.BrokerConfig) netOptions {
 		QueuedBytes:     queuedBytes(cfg.Network.QueuedMaxRequestBytes),
 		MaxConnections:  int(cfg.Network.MaxConnections),
 		MaxConnsPerIP:   int(cfg.Network.MaxConnectionsPerIP),
+		Congestion:      cfg.Freshet.CongestionControl,
 		TrustCompressed: !cfg.Freshet.ValidateCompressed,
 		SessionSlots:    int(cfg.FetchSessionCacheSlots),
 		Workers:         int(cfg.Network.NumIOThreads),

@@ -111,6 +111,7 @@ func (d *dialed) connect(srv *server) error {
 		return err
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	srv.congestion(fd, d.remote.Addr().Unmap())
 	d.fd = fd
 	return nil
 }

@@ -33,6 +33,7 @@ type netOptions struct {
 	MaxConnsPerIP   int
 	SendBufferBytes int // 0: the kernel's choice
 	RecvBufferBytes int
+	Congestion      string // freshet.congestion.control
 	TrustCompressed bool
 	SessionSlots    int
 	Workers         int
@@ -103,6 +104,9 @@ func newServer(b *Broker, opts netOptions) (*server, error) {
 	s := &server{opts: opts, topics: newTopicTable(), sessions: newFetchSessions(opts.SessionSlots), broker: b}
 	s.perIP.counts = map[netip.Addr]int{}
 	s.peerLife, s.endPeers = context.WithCancel(context.Background())
+	if err := checkCongestion(opts.Congestion); err != nil {
+		return nil, err
+	}
 	for _, spec := range opts.Listeners {
 		ln, err := listen(spec, opts)
 		if err != nil {
@@ -251,6 +255,7 @@ func (s *server) admit(ln *listener, fd int, sa unix.Sockaddr) {
 		return
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	s.congestion(fd, remote.Addr())
 	if s.opts.SendBufferBytes > 0 {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, s.opts.SendBufferBytes)
 	}

@@ -105,6 +105,7 @@ type GroupConfig struct {
 type FreshetConfig struct {
 	AdminListener      string // host:port, empty for none
 	AutoFormat         bool
+	CongestionControl  string // auto, system or an algorithm's name
 	IOEngine           string // auto, uring or pwritev
 	ValidateCompressed bool
 }
@@ -184,6 +185,7 @@ func (c *BrokerConfig) fill(r *reader) error {
 	c.Freshet = FreshetConfig{
 		AdminListener:      r.text("freshet.admin.listener"),
 		AutoFormat:         r.bool("freshet.auto.format"),
+		CongestionControl:  r.text("freshet.congestion.control"),
 		IOEngine:           r.text("freshet.io.engine"),
 		ValidateCompressed: r.bool("freshet.validate.compressed"),
 	}
