@@ -42,11 +42,18 @@ func (b *Broker) openTopics() error {
 // cutDamaged drops what recovery kept behind a hole in the log of a replicated
 // partition. A log with a hole is no prefix of its leader's, and agreement on
 // its end would leave the hole for good; the leader has the records, and pushes
-// them again. The damaged files stay in quarantine.
+// them again. The damaged files stay in quarantine. A log without other replicas
+// goes on with its hole, which is no reason to cut it later, when it has some.
 func (b *Broker) cutDamaged(img *metadata.Image) error {
 	for _, r := range b.logs.RecoveryReport().Partitions {
 		t, log := img.Topic(r.TopicPartition.Topic), b.logs.Get(r.TopicPartition)
-		if t == nil || log == nil || t.Partition(r.TopicPartition.Partition) == nil || len(t.Partition(r.TopicPartition.Partition).Replicas) < 2 {
+		if t == nil || log == nil || t.Partition(r.TopicPartition.Partition) == nil {
+			continue
+		}
+		if len(t.Partition(r.TopicPartition.Partition).Replicas) < 2 {
+			if err := log.AcceptLost(); err != nil {
+				return fmt.Errorf("partition %s: %w", r.TopicPartition, err)
+			}
 			continue
 		}
 		hole := int64(math.MaxInt64)

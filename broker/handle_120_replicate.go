@@ -182,7 +182,8 @@ func (c *conn) appendPush(s *slot, p *partition, push *isr.Push, records []byte,
 			result.Code = isr.CodeCorruptMessage
 			break
 		}
-		l.append = storage.AppendRequest{Batch: batch, LeaderEpoch: push.LeaderEpoch, NowMs: l.nowMs, Origin: storage.OriginReplication}
+		l.append = storage.AppendRequest{Batch: batch, LeaderEpoch: push.LeaderEpoch, NowMs: l.nowMs,
+			Origin: storage.OriginReplication, Follows: end}
 		res := &l.reservation
 		if err := p.log.Reserve(&l.append, res); err != nil {
 			result.Code = followerCode(err)

@@ -25,6 +25,10 @@ type AppendRequest struct {
 	LeaderEpoch int32
 	NowMs       int64 // wall clock, for LogAppendTime and segment age
 	Origin      Origin
+	// Follows, with OriginReplication, is the log end offset that the batch was
+	// sent for: between it and the batch there may be a gap, made by compaction
+	// at the leader, but the log must end there. 0 is not checked.
+	Follows int64
 }
 
 // Reservation is what Reserve assigned: a place in the offsets and in a file.

@@ -236,11 +236,14 @@ type MetaProperties struct {
 	ClusterID   string
 	NodeID      int32
 	DirectoryID UUID
+	// gapsMarked: gapsMarkedProperty is there. Every directory formatted by this
+	// release has it.
+	gapsMarked bool
 }
 
 func (m MetaProperties) encode() []byte {
-	return fmt.Appendf(nil, "#\ncluster.id=%s\ndirectory.id=%s\nnode.id=%d\nversion=1\n",
-		m.ClusterID, m.DirectoryID, m.NodeID)
+	return fmt.Appendf(nil, "#\ncluster.id=%s\ndirectory.id=%s\n%s=true\nnode.id=%d\nversion=1\n",
+		m.ClusterID, m.DirectoryID, gapsMarkedProperty, m.NodeID)
 }
 
 // decodeMetaProperties parses meta.properties of dir.
@@ -267,7 +270,7 @@ func decodeMetaProperties(dir string, data []byte) (MetaProperties, error) {
 	if props["cluster.id"] == "" {
 		return m, fmt.Errorf("%w: %s has no cluster.id", ErrInconsistentMeta, file)
 	}
-	m.ClusterID, m.NodeID = props["cluster.id"], int32(node)
+	m.ClusterID, m.NodeID, m.gapsMarked = props["cluster.id"], int32(node), props[gapsMarkedProperty] == "true"
 	if id := props["directory.id"]; id != "" {
 		if m.DirectoryID, err = ParseUUID(id); err != nil {
 			return m, fmt.Errorf("%w: %s has a bad directory.id: %w", ErrInconsistentMeta, file, err)

@@ -35,6 +35,10 @@ func (l *Log) swapIn(w *cleanedSegment, old segmentList) error {
 		w.discard()
 		return errCleaningAborted
 	}
+	if err := l.markGaps(list[first+len(old)].baseOffset); err != nil {
+		w.discard()
+		return err
+	}
 	indexes := segmentSuffixes[:len(segmentSuffixes)-1]
 	if err := w.seg.rename(indexes, cleanedSuffix, swapSuffix); err != nil {
 		for _, suffix := range indexes { // before the .log.cleaned, which says that nothing was decided

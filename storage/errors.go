@@ -39,6 +39,9 @@ var (
 	// ErrFencedLeaderEpoch: the append is of a leader that another has followed
 	// (FENCED_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER to a producer).
 	ErrFencedLeaderEpoch = errors.New("fenced leader epoch")
+	// ErrTruncating: the log is being truncated to what its leader has; it takes
+	// appends again when that has ended.
+	ErrTruncating = errors.New("log is being truncated")
 	// ErrOffsetOutOfRange is OFFSET_OUT_OF_RANGE.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	// ErrStorageWriteFailed: a write failed (a full disk, say); the log takes

@@ -13,6 +13,7 @@ import (
 // absent. One that is formatted already is an error unless it is just so.
 func FormatLogDirAs(fsys vfs.FS, dir string, meta MetaProperties) error {
 	have, ok, err := ReadMetaProperties(fsys, dir)
+	meta.gapsMarked = have.gapsMarked || !ok
 	switch {
 	case err != nil:
 		return err

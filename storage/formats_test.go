@@ -53,7 +53,7 @@ func TestSmallFormats(t *testing.T) {
 	if decodeCleanShutdown(nil) != -1 || decodeCleanShutdown([]byte(`{"version":9}`)) != -1 {
 		t.Error("an unreadable clean shutdown marker has an epoch")
 	}
-	meta := MetaProperties{ClusterID: "c=1", NodeID: 3, DirectoryID: id}
+	meta := MetaProperties{ClusterID: "c=1", NodeID: 3, DirectoryID: id, gapsMarked: true}
 	if got, err := decodeMetaProperties("/d", meta.encode()); err != nil || got != meta {
 		t.Errorf("meta.properties: %+v, %v", got, err)
 	}

@@ -28,6 +28,7 @@ type loadParams struct {
 	recoveryPoint  int64 // from the checkpoint; 0 if absent
 	logStartOffset int64 // from the checkpoint; 0 if absent
 	highWatermark  int64 // from the checkpoint; 0 if absent
+	compacted      bool  // the cleaner checkpoint knows the log
 }
 
 func newLog(p *loadParams) *Log {
@@ -49,17 +50,23 @@ func createLog(p *loadParams, topicID *UUID, syncLater bool) (*Log, error) {
 	if err := p.fs.MkdirAll(p.dir); err != nil {
 		return nil, err
 	}
+	write := vfs.ReplaceFile // the directory is synced below, once for everything in it
+	if syncLater {
+		write = vfs.WriteFileUnsynced
+	}
 	if topicID != nil {
-		write := vfs.ReplaceFile // the directory is synced below, once for everything in it
-		if syncLater {
-			write = vfs.WriteFileUnsynced
-		}
 		if err := write(p.fs, filepath.Join(p.dir, partitionMetadataFile), encodePartitionMetadata(*topicID)); err != nil {
 			return nil, err
 		}
 	}
 	l := newLog(p)
 	l.topicID.Store(topicID)
+	if p.config.CleanupCompact { // spares a follower's event loop the wait at the first gap
+		if err := write(p.fs, filepath.Join(p.dir, gapsFile), encodeGaps(0)); err != nil {
+			return nil, err
+		}
+		l.gaps.Store(&gapMark{})
+	}
 	seg, err := createSegment(p.fs, p.dir, 0, p.nowMs())
 	if err != nil {
 		return nil, err
@@ -85,6 +92,11 @@ type loader struct {
 	report PartitionRecovery
 	files  map[string]vfs.FileInfo
 	segs   segmentList
+
+	// What may be expected of the log (loadGaps): batches without gaps within a
+	// segment, and segments without gaps between them that begin above holesFrom.
+	contiguous bool
+	holesFrom  int64
 }
 
 // openLog loads the log in p.dir, recovering it after an unclean stop.
@@ -102,6 +114,9 @@ func (ld *loader) load() error {
 		return err
 	}
 	if err := ld.loadMetadata(); err != nil {
+		return err
+	}
+	if err := errors.Join(ld.loadGaps(), ld.loadLost()); err != nil {
 		return err
 	}
 	ld.listSegments()
@@ -258,7 +273,7 @@ func (ld *loader) loadEpochs() error {
 func (ld *loader) rebuildEpochs() error {
 	for _, s := range ld.segs {
 		err := s.eachHeader(func(h batchHeader, header record.Batch) {
-			ld.noteEpoch(h, header)
+			ld.noteEpoch(header.LeaderEpoch(), h.baseOffset)
 		})
 		if err != nil && !errors.Is(err, errNotABatch) { // damage is recovery's to judge
 			return err
@@ -267,9 +282,9 @@ func (ld *loader) rebuildEpochs() error {
 	return nil
 }
 
-func (ld *loader) noteEpoch(h batchHeader, header record.Batch) {
-	if e := header.LeaderEpoch(); e > ld.log.epochs.latest() {
-		ld.log.epochs.assign(e, h.baseOffset)
+func (ld *loader) noteEpoch(epoch int32, offset int64) {
+	if epoch > ld.log.epochs.latest() {
+		ld.log.epochs.assign(epoch, offset)
 	}
 }
 
@@ -413,6 +428,9 @@ func (ld *loader) finish(end int64) error {
 	}
 	l.epochs.truncateFromEnd(end)
 	l.epochs.truncateFromStart(start)
+	if err := ld.reportLost(start, end); err != nil {
+		return err
+	}
 	if err := ld.loadProducers(end); err != nil {
 		return err
 	}

@@ -31,12 +31,23 @@ func sortedNames(files map[string]vfs.FileInfo) []string {
 func (ld *loader) recoverSegments() (int64, error) {
 	first := max(0, ld.segs.floorIndex(ld.recoveryPoint))
 	outcomes := make([]scanOutcome, len(ld.segs))
+	for i := range first {
+		outcomes[i].epochs = noEpochs
+	}
 	for i := first; i < len(ld.segs); i++ {
 		var err error
-		if outcomes[i], err = ld.scan(ld.segs[i]); err != nil {
+		if outcomes[i], err = ld.scan(ld.segs[i], ld.rules(i, outcomes)); err != nil {
 			return 0, err
 		}
 		ld.report.SegmentsRead++
+	}
+	if err := ld.checkSeams(first, outcomes); err != nil {
+		return 0, err
+	}
+	for i := range outcomes {
+		for _, e := range outcomes[i].epochs.changes {
+			ld.noteEpoch(e.Epoch, e.StartOffset)
+		}
 	}
 	// From the end: is there anything sound beyond the damage?
 	end := int64(-1)
@@ -77,32 +88,77 @@ func (ld *loader) recoverSegments() (int64, error) {
 	}
 	resume, err := ld.resumeAt(end)
 	if err == nil {
-		ld.noteHole(first, outcomes)
+		err = ld.noteHole(first, outcomes)
 	}
 	return resume, err
+}
+
+// rules are what must hold of segment i's batches, by itself and after those of
+// the one before.
+func (ld *loader) rules(i int, outcomes []scanOutcome) scanRules {
+	r := anyEnd(ld.segs[i].baseOffset)
+	if i > 0 {
+		r.minEpoch = outcomes[i-1].epochs.beforeLast // the last one is for checkSeams to judge
+	}
+	r.contiguous = ld.contiguous
+	// A directory that Kafka wrote may have been taken over by a cluster whose
+	// leader epochs begin anew.
+	r.epochs = ld.logDir.meta.gapsMarked
+	return r
+}
+
+// checkSeams looks at the last batch of each segment and the first of the next,
+// which must fit each other too, and scans again what does not.
+func (ld *loader) checkSeams(first int, outcomes []scanOutcome) error {
+	for i := first; i+1 < len(outcomes); i++ {
+		a, b := &outcomes[i], &outcomes[i+1]
+		if a.validBytes == 0 || b.validBytes == 0 {
+			continue
+		}
+		var err error
+		rules := ld.rules(i, outcomes)
+		reaches := !rules.contiguous && a.nextOffset > ld.segs[i+1].baseOffset
+		falls := rules.epochs && b.epochs.first >= 0 && a.epochs.last > b.epochs.first
+		switch {
+		case reaches || falls && b.epochs.first >= a.epochs.beforeLast:
+			if reaches {
+				rules.endOffset = ld.segs[i+1].baseOffset
+			}
+			if falls {
+				rules.maxEpoch = b.epochs.first
+			}
+			*a, err = ld.scan(ld.segs[i], rules)
+		case falls:
+			rules = ld.rules(i+1, outcomes)
+			rules.minEpoch = a.epochs.last
+			*b, err = ld.scan(ld.segs[i+1], rules)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noteHole reports the first segment that ends soundly and yet before the next
 // one begins: of two segments that were not synced, a power loss may take
 // batches of the older one. Compaction leaves such gaps on purpose.
-func (ld *loader) noteHole(first int, outcomes []scanOutcome) {
-	if ld.config.CleanupCompact {
-		return
-	}
+func (ld *loader) noteHole(first int, outcomes []scanOutcome) error {
 	for i := first; i+1 < min(len(ld.segs), len(outcomes)); i++ {
 		from, to := outcomes[i].nextOffset, ld.segs[i+1].baseOffset
-		if outcomes[i].damage != nil || from >= to {
+		if outcomes[i].damage != nil || !ld.isHole(from, to) || ld.knownLost(to) {
 			continue
 		}
 		if r := &ld.report; r.MissingTo == 0 || from < r.MissingFrom {
 			r.MissingFrom, r.MissingTo, r.MissingUnsynced = from, to, true
 		}
-		return
+		return ld.noteLost(lostRange{from: from, to: to, unsynced: true})
 	}
+	return nil
 }
 
-// scan checks one segment, rebuilding its indexes and noting epochs.
-func (ld *loader) scan(s *LogSegment) (scanOutcome, error) {
+// scan checks one segment and rebuilds its indexes.
+func (ld *loader) scan(s *LogSegment, rules scanRules) (scanOutcome, error) {
 	ref, err := s.acquire()
 	if err != nil {
 		return scanOutcome{}, err
@@ -110,9 +166,8 @@ func (ld *loader) scan(s *LogSegment) (scanOutcome, error) {
 	defer func() { _ = ref.Release() }()
 	mem := newMemIndexes(s.baseOffset)
 	b := indexBuilder{mem: mem, interval: int64(ld.config.IndexIntervalBytes), max: timestampOffset{timestamp: -1, offset: s.baseOffset}}
-	out, err := scanSegment(ref, s.published.Load(), s.baseOffset, func(h batchHeader, header record.Batch) {
+	out, err := scanSegment(ref, s.published.Load(), rules, func(h batchHeader, header record.Batch) {
 		b.add(h, header.MaxTimestamp())
-		ld.noteEpoch(h, header)
 	})
 	if err != nil {
 		return out, fmt.Errorf("check %s: %w", s.path(logSuffix), err)
@@ -134,7 +189,8 @@ func (ld *loader) emptyTail(first, i int, outcomes []scanOutcome) bool {
 	// Without damage before it, it was made by a compacted log, by an earlier
 	// recovery whose evidence is there, or before a power loss that took what
 	// the segment before it held.
-	return outcomes[i-1].damage != nil || !ld.config.CleanupCompact && !ld.wasDamaged(ld.segs[i-1])
+	from, to := outcomes[i-1].nextOffset, ld.segs[i].baseOffset
+	return outcomes[i-1].damage != nil || (from > to || ld.isHole(from, to)) && !ld.knownLost(to) && !ld.wasDamaged(ld.segs[i-1])
 }
 
 // wasDamaged reports whether an earlier recovery set the segment's file aside.
@@ -187,6 +243,16 @@ func (ld *loader) quarantine(s *LogSegment, out *scanOutcome, next int64) error 
 		return err
 	}
 	defer func() { _ = ref.Release() }()
+	if out.resumes >= 0 && next < 0 {
+		next = out.resumeEnd
+	}
+	lost := lostRange{from: out.nextOffset, to: next}
+	if next < 0 { // nothing is known to follow, but what was durable
+		lost.to = ld.recoveryPoint
+	}
+	if err := ld.noteLost(lost); err != nil {
+		return err
+	}
 	path := s.path(logSuffix)
 	aside := fmt.Sprintf("%s%s%d", path, quarantineMark, ld.nowMs())
 	if err := copyPrefixTo(ld.fs, ref, path+cleanedSuffix, out.validBytes); err != nil {
@@ -203,9 +269,6 @@ func (ld *loader) quarantine(s *LogSegment, out *scanOutcome, next int64) error 
 	s.closeHandle() // it was the original's
 	s.published.Store(out.validBytes)
 	s.reserved = out.validBytes
-	if out.resumes >= 0 && next < 0 {
-		next = out.resumeEnd
-	}
 	ld.report.Quarantined = append(ld.report.Quarantined, Quarantine{
 		File: filepath.Base(aside), Position: out.validBytes, FromOffset: out.nextOffset, ToOffset: next, Reason: out.damage.Error(),
 	})
@@ -227,6 +290,9 @@ func (ld *loader) resumeAt(end int64) (int64, error) {
 	resume := max(end, have)
 	if have < ld.recoveryPoint {
 		ld.report.MissingFrom, ld.report.MissingTo = have, ld.recoveryPoint
+		if err := ld.noteLost(lostRange{from: have, to: ld.recoveryPoint}); err != nil {
+			return 0, err
+		}
 		resume = max(resume, ld.recoveryPoint)
 	}
 	if resume == have {

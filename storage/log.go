@@ -64,6 +64,8 @@ type Log struct {
 	// back yet, or -1; failCause is why.
 	failedFrom int64
 	failCause  error
+	// cutting: the log is being truncated; nothing is appended until it ends.
+	cutting bool
 	// leaderEpoch is the oldest leader epoch that may append.
 	leaderEpoch int32
 	// pendingSnapshots are producer snapshots taken at a roll, to be written
@@ -71,6 +73,9 @@ type Log struct {
 	pendingSnapshots []pendingSnapshot
 
 	epochs   LeaderEpochCache
+	gapsMu   sync.Mutex                  // one writer of gapsFile at a time
+	gaps     atomic.Pointer[gapMark]     // what gapsFile says; nil without it
+	lost     []lostRange                 // what lostFile says; flushMu
 	segments atomic.Pointer[segmentList] // replaced under mu
 
 	pub published
@@ -296,6 +301,9 @@ func (l *Log) writableLocked() error {
 	if l.failedFrom >= 0 {
 		return causeError(ErrStorageWriteFailed, l.failCause)
 	}
+	if l.cutting {
+		return fmt.Errorf("%w: %s", ErrTruncating, l.tp)
+	}
 	return nil
 }
 
@@ -356,9 +364,18 @@ func (l *Log) checkLocked(req *AppendRequest, marker *endTxnMarker, res *Reserva
 	b := req.Batch
 	if req.Origin == OriginReplication {
 		// Compaction leaves gaps between batches: a later offset is in order.
-		if next := l.nextOffset.Load(); b.BaseOffset() < next {
+		next := l.nextOffset.Load()
+		switch {
+		case b.BaseOffset() < next:
 			return false, fmt.Errorf("%w: batch for %s starts at offset %d, the log ends at %d already",
 				ErrUnexpectedAppendOffset, l.tp, b.BaseOffset(), next)
+		case req.Follows > 0 && req.Follows != next:
+			return false, fmt.Errorf("%w: batch for %s is to follow offset %d, the log ends at %d",
+				ErrUnexpectedAppendOffset, l.tp, req.Follows, next)
+		case b.BaseOffset() > next && l.gaps.Load() == nil:
+			if err := l.markGaps(0); err != nil {
+				return false, causeError(ErrStorageWriteFailed, err)
+			}
 		}
 		return false, nil
 	}
@@ -629,6 +646,9 @@ func (l *Log) NeedsSync() bool {
 func (l *Log) MarkSynced(upTo int64) {
 	l.mu.Lock() // a truncation must not move the end in between
 	defer l.mu.Unlock()
+	if l.cutting {
+		return
+	}
 	upTo = min(upTo, l.pub.endOffset)
 	list := *l.segments.Load()
 	i := list.floorIndex(upTo - 1)

@@ -86,7 +86,7 @@ func FormatLogDir(fsys vfs.FS, dir, clusterID string, nodeID int32) (MetaPropert
 	if err := fsys.MkdirAll(dir); err != nil {
 		return meta, fmt.Errorf("create log directory %s: %w", dir, err)
 	}
-	meta = MetaProperties{ClusterID: clusterID, NodeID: nodeID, DirectoryID: NewUUID()}
+	meta = MetaProperties{ClusterID: clusterID, NodeID: nodeID, DirectoryID: NewUUID(), gapsMarked: true}
 	if err := vfs.WriteFileAtomic(fsys, filepath.Join(dir, metaPropertiesFile), meta.encode()); err != nil {
 		return meta, fmt.Errorf("format log directory %s: %w", dir, err)
 	}

@@ -209,6 +209,10 @@ func (m *LogManager) loadDir(d *logDirState) error {
 	if err != nil {
 		return err
 	}
+	compacted, err := m.readCheckpoint(d, cleanerOffsetFile)
+	if err != nil {
+		return err
+	}
 	entries, err := fsys.List(d.path)
 	if err != nil {
 		return fmt.Errorf("list log directory %s: %w", d.path, err)
@@ -225,6 +229,7 @@ func (m *LogManager) loadDir(d *logDirState) error {
 			defer func() { <-limit }()
 			p := m.params(d, tp, m.config.TopicConfig(tp.Topic))
 			p.recoveryPoint, p.logStartOffset, p.highWatermark = points[tp], starts[tp], marks[tp]
+			_, p.compacted = compacted[tp]
 			p.clean = d.clean
 			return m.loadOne(p)
 		})

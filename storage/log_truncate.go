@@ -29,6 +29,13 @@ func (l *Log) rollbackLocked() {
 			l.removeIfExists(s.path(suffix))
 		}
 	}
+	if len(kept) < len(list) {
+		// A segment that comes back after a power loss would lie across what is
+		// appended here from now on.
+		if err := l.fs.SyncDir(l.Dir()); err != nil {
+			_ = l.logDir.fail(fmt.Errorf("remove segments of %s after a failed write: %w", l.tp, err))
+		}
+	}
 	seg.cutTail(end, position)
 	if h := seg.handle.Load(); h != nil {
 		if err := h.file.Truncate(position); err != nil {
@@ -84,33 +91,45 @@ func (l *Log) rebuildProducersLocked(end int64) error {
 // offsets, none beyond from, so that at least the batches from there on are
 // replayed, into the transaction indexes too.
 func (l *Log) rebuildProducersFromLocked(snapshots []int64, from, end int64) error {
-	kept := l.pendingSnapshots[:0]
-	for _, p := range l.pendingSnapshots {
-		if p.offset <= end {
-			kept = append(kept, p)
-		}
-	}
-	l.pendingSnapshots = kept
-	state, err := l.newestSnapshot(snapshots, from)
+	l.dropPendingLocked(end)
+	state, err := l.producersAt(l.pendingSnapshots, snapshots, from, end)
 	if err != nil {
 		return err
 	}
-	if n := len(kept); n > 0 && kept[n-1].offset <= from && (state == nil || kept[n-1].offset > state.mapEndOffset) {
-		if state, err = decodeSnapshot(kept[n-1].data, kept[n-1].offset); err != nil {
-			return err
+	l.setProducersLocked(state)
+	return nil
+}
+
+// dropPendingLocked forgets producer snapshots of offsets beyond end that are
+// not written yet.
+func (l *Log) dropPendingLocked(end int64) {
+	l.pendingSnapshots = slices.DeleteFunc(l.pendingSnapshots, func(p pendingSnapshot) bool { return p.offset > end })
+}
+
+// setProducersLocked puts a producer state that was made anew in force.
+func (l *Log) setProducersLocked(state *ProducerState) {
+	state.onHighWatermark(l.highWatermark.Load())
+	l.producers = state
+	l.noteUnstableLocked()
+}
+
+// producersAt makes the producer state as of end, reading files: from one of
+// the snapshots, on disk or pending, that are not beyond from.
+func (l *Log) producersAt(pending []pendingSnapshot, snapshots []int64, from, end int64) (*ProducerState, error) {
+	state, err := l.newestSnapshot(snapshots, from)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(pending); n > 0 && pending[n-1].offset <= from && (state == nil || pending[n-1].offset > state.mapEndOffset) {
+		if state, err = decodeSnapshot(pending[n-1].data, pending[n-1].offset); err != nil {
+			return nil, err
 		}
 	}
 	if state == nil {
 		state = newProducerState(l.logStartOffset.Load())
 		state.lastSnapshotOffset = -1
 	}
-	if err := l.replayProducers(state, end); err != nil {
-		return err
-	}
-	state.onHighWatermark(l.highWatermark.Load())
-	l.producers = state
-	l.noteUnstableLocked()
-	return nil
+	return state, l.replayProducers(state, end)
 }
 
 // newestSnapshot reads the newest sound producer snapshot at or below end; nil
@@ -234,34 +253,39 @@ func (s *LogSegment) replayBatch(state *ProducerState, r io.ReaderAt, h batchHea
 // from its leader. The segment it falls in gets a new inode, so that regions in
 // flight to sockets keep their bytes. It waits for writes in flight and for the
 // disk: not for event loops. It reports whether anything was dropped.
+//
+// Log.mu is not held over the disk: meanwhile appends are refused with
+// ErrTruncating, and reads see the log as it was.
 func (l *Log) TruncateTo(offset int64) (bool, error) {
 	if offset < 0 {
 		return false, fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, ErrOffsetOutOfRange)
 	}
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waitDrainedLocked()
-	if err := l.writableLocked(); err != nil {
+	if err := l.beginCut(); err != nil {
 		return false, err
 	}
+	defer l.endCut()
 	if offset >= l.LogEndOffset() {
 		return false, nil
 	}
 	list := *l.segments.Load()
 	if list[0].baseOffset > offset {
-		return true, l.restartAtLocked(offset)
+		return true, l.restartAt(offset)
 	}
 	if err := l.lowerRecoveryPoint(offset); err != nil {
 		return false, err
 	}
 	i := list.floorIndex(offset)
 	fresh, err := l.truncateFiles(list, i, offset)
+	if err == nil {
+		err = l.dropLost(offset)
+	}
 	if err != nil {
 		return false, l.logDir.fail(fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err))
 	}
 	kept := append(append(segmentList(nil), list[:i]...), fresh)
+	l.mu.Lock()
 	l.segments.Store(&kept)
 	list[i].gone.Store(true) // its name is the new inode's already
 	list[i].closeHandle()
@@ -272,10 +296,48 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 	if l.logStartOffset.Load() > offset {
 		l.logStartOffset.Store(offset)
 	}
-	if err := l.rebuildProducersLocked(offset); err != nil {
-		return true, l.logDir.fail(err)
+	l.dropPendingLocked(offset)
+	pending := slices.Clone(l.pendingSnapshots)
+	l.mu.Unlock()
+	if err := l.renewProducers(pending, offset); err != nil {
+		return true, l.logDir.fail(fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err))
 	}
 	return true, nil
+}
+
+// beginCut waits for the appends in flight and refuses others until endCut.
+// flushMu is held throughout, so that nothing but Reserve could change the log.
+func (l *Log) beginCut() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waitDrainedLocked()
+	if err := l.writableLocked(); err != nil {
+		return err
+	}
+	l.cutting = true
+	return nil
+}
+
+func (l *Log) endCut() {
+	l.mu.Lock()
+	l.cutting = false
+	l.mu.Unlock()
+}
+
+// renewProducers makes the producer state anew after the log was cut at end.
+func (l *Log) renewProducers(pending []pendingSnapshot, end int64) error {
+	snapshots, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
+	state, err := l.producersAt(pending, snapshots, end, end)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.setProducersLocked(state)
+	l.mu.Unlock()
+	return nil
 }
 
 // lowerRecoveryPoint brings the recovery point on disk down before bytes below
@@ -317,10 +379,19 @@ func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) 
 	}
 	defer func() { _ = ref.Release() }()
 	size := s.published.Load()
-	if h, ok, err := s.translate(ref, offset, size); err != nil {
+	h, found, err := s.translate(ref, offset, size)
+	if err != nil {
 		return nil, err
-	} else if ok {
+	}
+	if found {
 		size = h.position
+	}
+	if (!found || h.baseOffset != offset) && (size > 0 || offset != s.baseOffset) {
+		// The next record goes behind a gap: one that was there, or the rest of
+		// a batch.
+		if err := l.markGaps(offset); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.loadIndexes(l.config.Load().IndexIntervalBytes); err != nil {
 		return nil, err
@@ -414,16 +485,15 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 	}
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waitDrainedLocked()
-	if err := l.writableLocked(); err != nil {
+	if err := l.beginCut(); err != nil {
 		return err
 	}
-	return l.restartAtLocked(offset)
+	defer l.endCut()
+	return l.restartAt(offset)
 }
 
-func (l *Log) restartAtLocked(offset int64) error {
+// restartAt is TruncateFullyAndStartAt after beginCut.
+func (l *Log) restartAt(offset int64) error {
 	if err := l.lowerRecoveryPoint(offset); err != nil {
 		return err
 	}
@@ -441,6 +511,11 @@ func (l *Log) restartAtLocked(offset int64) error {
 	if err := l.syncSegmentDir(seg); err != nil { // and what was dropped
 		return err
 	}
+	if err := l.dropLost(0); err != nil {
+		return l.logDir.fail(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.segments.Store(&segmentList{seg})
 	l.nextOffset.Store(offset)
 	l.pub.reset(offset, seg, 0)

@@ -20,6 +20,7 @@ type scanOutcome struct {
 	// resumeEnd the offset after the last one found.
 	resumes   int64
 	resumeEnd int64
+	epochs    scanEpochs
 }
 
 // errDamaged is the common cause of a scan that ended early.
@@ -73,9 +74,10 @@ func (w *window) crc(position, n int64) (uint32, error) {
 	return crc, nil
 }
 
-// batchAt checks the batch at position wholly. A damaged one is errDamaged;
-// other errors are the disk's. header is valid until the window moves.
-func (w *window) batchAt(position, baseOffset, minOffset int64) (h batchHeader, header record.Batch, err error) {
+// batchAt checks the batch at position by itself: all but whether its offsets
+// and epoch fit the batches around it. A damaged one is errDamaged; other errors
+// are the disk's. header is a copy.
+func (w *window) batchAt(position int64) (h batchHeader, header record.Batch, err error) {
 	if w.size-position < record.HeaderSize {
 		return h, nil, fmt.Errorf("%w: %d bytes left at position %d", errDamaged, w.size-position, position)
 	}
@@ -89,13 +91,8 @@ func (w *window) batchAt(position, baseOffset, minOffset int64) (h batchHeader, 
 	if h, err = parseHeader(header, position); err != nil {
 		return h, nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	switch {
-	case h.end() > w.size:
+	if h.end() > w.size {
 		return h, nil, fmt.Errorf("%w: batch of %d bytes at position %d ends beyond the file", errDamaged, h.size, position)
-	case h.baseOffset < minOffset:
-		return h, nil, fmt.Errorf("%w: base offset %d at position %d, where at least %d is due", errDamaged, h.baseOffset, position, minOffset)
-	case h.lastOffset-baseOffset > 1<<31-1:
-		return h, nil, fmt.Errorf("%w: offset %d at position %d is too far from base offset %d", errDamaged, h.lastOffset, position, baseOffset)
 	}
 	crc, err := w.crc(position+record.AttributesAt, h.size-record.AttributesAt)
 	if err != nil {
@@ -105,30 +102,6 @@ func (w *window) batchAt(position, baseOffset, minOffset int64) (h batchHeader, 
 		return h, nil, fmt.Errorf("%w: CRC of the batch at position %d is %08x, stored is %08x", errDamaged, position, crc, header.CRC())
 	}
 	return h, header, nil
-}
-
-// scanSegment checks every batch of a segment's bytes and calls visit for each
-// sound one, in order, up to the first damage. It only reads, and never panics,
-// whatever the bytes are. An error is the disk's.
-func scanSegment(r io.ReaderAt, size, baseOffset int64, visit func(h batchHeader, header record.Batch)) (scanOutcome, error) {
-	w := window{r: r, size: size}
-	out := scanOutcome{nextOffset: baseOffset, resumes: -1}
-	for out.validBytes < size {
-		h, header, err := w.batchAt(out.validBytes, baseOffset, out.nextOffset)
-		if errors.Is(err, errDamaged) {
-			out.damage = err
-			err = w.findResume(&out, baseOffset)
-			return out, err
-		}
-		if err != nil {
-			return out, err
-		}
-		if visit != nil {
-			visit(h, header)
-		}
-		out.validBytes, out.nextOffset = h.end(), h.nextOffset()
-	}
-	return out, nil
 }
 
 // findResume looks for sound batches beyond the damage.
@@ -141,7 +114,7 @@ func (w *window) findResume(out *scanOutcome, baseOffset int64) error {
 			return err
 		}
 		tries++
-		h, _, err := w.batchAt(candidate, baseOffset, minOffset)
+		h, _, err := w.batchAt(candidate)
 		if errors.Is(err, errDamaged) {
 			position = candidate + 1
 			continue

@@ -22,7 +22,13 @@ type PartitionRecovery struct {
 	// synced ends before the next one begins.
 	MissingFrom, MissingTo int64
 	MissingUnsynced        bool
+	// Accepted are offsets found missing at an earlier start, with no other
+	// replica to have them from (Log.AcceptLost).
+	Accepted []OffsetRange
 }
+
+// OffsetRange is [From, To).
+type OffsetRange struct{ From, To int64 }
 
 // Quarantine is a damaged file that was set aside; its sound prefix is served.
 type Quarantine struct {
@@ -34,7 +40,7 @@ type Quarantine struct {
 }
 
 func (r *PartitionRecovery) worthTelling() bool {
-	return r.SegmentsRead > 0 || r.TruncatedBytes > 0 || r.IndexesRebuilt > 0 || len(r.Quarantined) > 0 || r.MissingTo > 0
+	return r.SegmentsRead > 0 || r.TruncatedBytes > 0 || r.IndexesRebuilt > 0 || len(r.Quarantined) > 0 || r.MissingTo > 0 || len(r.Accepted) > 0
 }
 
 // log writes the entry, as loudly as it deserves.
@@ -43,6 +49,10 @@ func (r *PartitionRecovery) log(logger *slog.Logger) {
 		logger.Error("damaged segment set aside; its sound prefix is served, the rest is not",
 			"partition", r.TopicPartition.String(), "file", q.File, "position", q.Position,
 			"fromOffset", q.FromOffset, "toOffset", q.ToOffset, "reason", q.Reason)
+	}
+	for _, a := range r.Accepted {
+		logger.Warn("the log goes on without records that an earlier recovery could not save; no other replica had them",
+			"partition", r.TopicPartition.String(), "fromOffset", a.From, "toOffset", a.To)
 	}
 	if r.MissingTo > 0 && r.MissingUnsynced {
 		logger.Error("records that were not synced are gone from the middle of the log",

@@ -324,7 +324,9 @@ func TestHoleBetweenSegments(t *testing.T) {
 		{name: "compacted", kept: 1, compact: true},
 	} {
 		disk, segments, config := damagedLog(t, 40, 900, 0)
-		config.CleanupCompact = c.compact
+		if c.compact {
+			_ = vfs.WriteFileAtomic(disk, filepath.Join(testDir, "t-0", gapsFile), encodeGaps(segments[len(segments)-1].BaseOffset))
+		}
 		n := len(segments)
 		cut := segments[n-3]
 		batchBytes := cut.Size / (segments[n-2].BaseOffset - cut.BaseOffset)

@@ -105,9 +105,14 @@ func (d *disk) rot(dir string, rng *rand.Rand) (name string, at int64, ok bool) 
 	if batch > 0 {
 		first = ends[batch-1]
 	}
-	first += record.AttributesAt // what the CRC covers
-	at = first + rng.Int64N(ends[batch]-first)
-	for i := at; i < min(at+1+rng.Int64N(64), ends[batch]); i++ {
+	last := ends[batch]
+	if rng.IntN(4) == 0 {
+		last = first + 8 // the base offset, which the CRC does not cover
+	} else {
+		first += record.AttributesAt // what it does cover
+	}
+	at = first + rng.Int64N(last-first)
+	for i := at; i < min(at+1+rng.Int64N(64), last); i++ {
 		bit := byte(1) << rng.IntN(8)
 		node.data[i] ^= bit
 		node.pending = append(node.pending, fileChange{position: i, data: []byte{node.data[i]}})

@@ -204,7 +204,7 @@ func (r *replica) replicate(p *isr.Push, records []byte, done func(isr.PushResul
 			break
 		}
 		records = records[len(batch):]
-		req := storage.AppendRequest{Batch: batch, LeaderEpoch: p.LeaderEpoch, NowMs: r.b.wallMs(), Origin: storage.OriginReplication}
+		req := storage.AppendRequest{Batch: batch, LeaderEpoch: p.LeaderEpoch, NowMs: r.b.wallMs(), Origin: storage.OriginReplication, Follows: end}
 		var res storage.Reservation
 		if err := r.log.Reserve(&req, &res); err != nil {
 			r.tracef("cannot append offset %d: %v", batch.BaseOffset(), err)

@@ -102,4 +102,7 @@ var mutants = []mutant{
 	{"crc-unchecked-at-recovery", "recovery takes batches whose CRC is wrong", []edit{
 		{"storage/recovery.go", "if crc != header.CRC() {", "if crc != header.CRC() && crc == 0 {"},
 	}},
+	{"offset-unchecked-at-recovery", "recovery takes batches whose base offset, which no CRC covers, is wrong", []edit{
+		{"storage/recovery_chain.go", "case h.baseOffset < c.next || r.contiguous && h.baseOffset != c.next:", "case h.baseOffset < c.next && h.baseOffset < r.baseOffset:"},
+	}},
 }
