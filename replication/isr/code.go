@@ -9,7 +9,6 @@ const (
 	CodeCorruptMessage        int16 = 2
 	CodeUnknownTopicOrPart    int16 = 3
 	CodeNotLeaderOrFollower   int16 = 6
-	CodeNotEnoughAfterAppend  int16 = 20
 	CodeInvalidRequest        int16 = 42
 	CodeOperationNotAttempted int16 = 55
 	CodeStorageError          int16 = 56

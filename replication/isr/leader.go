@@ -460,24 +460,6 @@ func (l *Leader) Available() bool { return l.highWatermark >= l.epochStart }
 // gets NOT_ENOUGH_REPLICAS and the high watermark stands still (KIP-966).
 func (l *Leader) UnderMinISR() bool { return len(l.isr) < min(l.minInsync, l.size) }
 
-// Reached reports whether an acks=all append up to offset may be answered, and
-// with which code (Kafka: Partition.checkEnoughReplicasReachOffset).
-func (l *Leader) Reached(offset int64) (done bool, code int16) {
-	if l.highWatermark < offset {
-		return false, CodeNone
-	}
-	maximal := len(l.isr)
-	for i := range l.replicas {
-		if l.replicas[i].proposed {
-			maximal++
-		}
-	}
-	if maximal < min(l.minInsync, l.size) {
-		return true, CodeNotEnoughAfterAppend
-	}
-	return true, CodeNone
-}
-
 // LowWatermark is the least log start of the leader, given, and of all
 // eligible replicas: DeleteRecords is answered when it has passed.
 func (l *Leader) LowWatermark(logStart int64) int64 {

@@ -150,24 +150,24 @@ func TestBrokerEpochsOfAProposal(t *testing.T) { // KIP-903
 	}
 }
 
+// What is acknowledged is what the high watermark has passed, and it passes
+// nothing while fewer than min.insync.replicas are in sync.
 func TestAcknowledging(t *testing.T) {
-	f := func(name string, l *Leader, offset int64, wantDone bool, wantCode int16) {
+	f := func(name string, hw, want int64) {
 		t.Helper()
-		if done, code := l.Reached(offset); done != wantDone || code != wantCode {
-			t.Errorf("%s: %v, %d; want %v, %d", name, done, code, wantDone, wantCode)
+		if hw != want {
+			t.Errorf("%s: high watermark %d, want %d", name, hw, want)
 		}
 	}
 	l := leaderOf3(1, 2)
-	f("not there yet", l, 10, false, CodeNone)
-	l.Acked(2, 10, 200)
-	f("there", l, 10, true, CodeNone)
+	f("not there yet", l.HighWatermark(), 6)
 	l.Eligible(func(int32) bool { return false })
 	l.State(State{LeaderEpoch: 5, PartitionEpoch: 8, Replicas: []int32{1, 2, 3}, ISR: []int32{1}})
-	f("there, but the ISR has shrunk since", l, 10, true, CodeNotEnoughAfterAppend)
-	l.SetMinInsync(1)
-	f("min.insync.replicas lowered", l, 10, true, CodeNone)
+	l.Acked(2, 10, 200)
+	f("all have it, but the ISR has shrunk", l.HighWatermark(), 6)
+	f("min.insync.replicas lowered", l.SetMinInsync(1), 10)
 	alone := NewLeader(LeaderConfig{Self: 1, Replicas: []int32{1}, ISR: []int32{1}, MinInsync: 2, LogEnd: 3})
-	f("min.insync.replicas above the number of replicas", alone, 3, true, CodeNone)
+	f("min.insync.replicas above the number of replicas", alone.HighWatermark(), 3)
 }
 
 func TestLatestOffsetIsAvailableFromTheStartOfTheEpoch(t *testing.T) { // KIP-207
