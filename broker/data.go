@@ -333,7 +333,10 @@ func (b *Broker) configure(have *topic, t *metadata.Topic) error {
 	logConfig := b.logConfig(&c)
 	var errs []error
 	for _, p := range have.hosted() {
-		p.SetMinInsync(c.MinInsyncReplicas)
+		if p.SetMinInsync(c.MinInsyncReplicas) {
+			p.wakeWaiters(nil, true)
+			p.wakeStreams(nil)
+		}
 		errs = append(errs, p.log.UpdateConfig(logConfig))
 	}
 	return errors.Join(errs...)

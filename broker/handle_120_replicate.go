@@ -162,6 +162,8 @@ func (c *conn) followed(push *isr.Push) (*partition, *replication.Role, int16) {
 		return nil, nil, isr.CodeFencedLeaderEpoch
 	case role.Leads || role.LeaderID != c.replica.broker:
 		return nil, nil, isr.CodeNotLeaderOrFollower
+	case p.Truncating():
+		return nil, nil, isr.CodeOffsetOutOfRange // asked again, once its log ends where it will
 	}
 	return p, role, 0
 }
@@ -252,7 +254,7 @@ func followerCode(err error) int16 {
 	switch {
 	case errors.Is(err, storage.ErrFencedLeaderEpoch):
 		return isr.CodeFencedLeaderEpoch
-	case errors.Is(err, storage.ErrUnexpectedAppendOffset):
+	case errors.Is(err, storage.ErrUnexpectedAppendOffset), errors.Is(err, storage.ErrTruncating):
 		return isr.CodeOffsetOutOfRange
 	case errors.Is(err, storage.ErrCorruptBatch):
 		return isr.CodeCorruptMessage
@@ -287,9 +289,12 @@ func (c *conn) truncateFor(s *slot, p *partition, push *isr.Push, action isr.Act
 }
 
 // serve implements job.
-func (j *truncation) serve(*Broker) {
+func (j *truncation) serve(b *Broker) {
 	p := j.part
-	code, err := j.carryOut()
+	code, lead, err := j.carryOut()
+	if lead {
+		b.net.goPeer(func() { b.leadNow(p) })
+	}
 	if err != nil {
 		slog.Error("cannot truncate the log to what its leader has; trying again", "topic", p.topic.name, "partition", p.index,
 			"leader", j.conn.replica.broker, "offset", j.offset, "error", err)
@@ -298,12 +303,13 @@ func (j *truncation) serve(*Broker) {
 	j.conn.loop.post(truncatedTask, j)
 }
 
-func (j *truncation) carryOut() (int16, error) {
+// carryOut also reports whether the broker is to lead the partition now.
+func (j *truncation) carryOut() (code int16, lead bool, err error) {
 	p, log := j.part, j.part.log
 	log.WaitDrained()
 	end, hw := log.LogEndOffset(), log.HighWatermark()
 	var refused int16
-	err := p.WhileFollowing(j.push.LeaderEpoch, func() (err error) {
+	lead, err = p.WhileFollowing(j.push.LeaderEpoch, func() (err error) {
 		// Decided anew: since the first decision, on the loop, another connection
 		// of the leader's may have had the log cut and records appended that are
 		// committed by now. Follow sees by the last epoch that this push was not
@@ -319,11 +325,13 @@ func (j *truncation) carryOut() (int16, error) {
 	})
 	switch {
 	case errors.Is(err, replication.ErrRoleChanged):
-		return isr.CodeFencedLeaderEpoch, nil
+		return isr.CodeFencedLeaderEpoch, lead, nil
+	case errors.Is(err, replication.ErrTruncating):
+		return isr.CodeOffsetOutOfRange, lead, nil // by another connection
 	case err != nil:
-		return followerCode(err), err
+		return followerCode(err), lead, err
 	case refused != 0:
-		return refused, nil
+		return refused, lead, nil
 	}
 	if now := log.LogEndOffset(); j.action != isr.Answer && now != end {
 		slog.Info("log truncated to what its leader has", "topic", p.topic.name, "partition", p.index, "leader_epoch", j.push.LeaderEpoch,
@@ -333,7 +341,7 @@ func (j *truncation) carryOut() (int16, error) {
 				"topic", p.topic.name, "partition", p.index, "from_offset", now, "high_watermark", hw)
 		}
 	}
-	return 0, nil
+	return 0, lead, nil
 }
 
 // truncatedTask completes the answer, on the loop.

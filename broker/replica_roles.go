@@ -58,7 +58,12 @@ func (b *Broker) lead(p *partition, meta *metadata.Partition) {
 	a := replication.Assignment{LeaderID: meta.Leader, LeaderEpoch: meta.LeaderEpoch, PartitionEpoch: meta.PartitionEpoch,
 		Replicas: meta.Replicas, ISR: meta.ISR, Recovering: meta.Recovering}
 	o := replication.Options{Self: cfg.NodeID, LagTimeMaxMs: cfg.ReplicaLagTimeMaxMs, Eligible: b.eligible}
-	isNew, proposal := p.Lead(&a, &o, monotonicMs())
+	isNew, proposal, err := p.Lead(&a, &o, monotonicMs())
+	if err != nil {
+		slog.Info("this broker is to lead a partition, and will when its log is truncated to what the leader before had", "topic", p.topic.name,
+			"partition", p.index, "leader_epoch", meta.LeaderEpoch)
+		return
+	}
 	b.stream(p, isNew)
 	p.wakeWaiters(nil, true)
 	p.wakeStreams(nil) // the high watermark may have moved, which followers are to know
@@ -67,6 +72,16 @@ func (b *Broker) lead(p *partition, meta *metadata.Partition) {
 	}
 	if isNew && p.topic.name == group.OffsetsTopic && b.group != nil {
 		b.group.BecomeLeader(p.index)
+	}
+}
+
+// leadNow makes this broker the leader of p after all, if the metadata still
+// says so: it could not begin while the log was being truncated.
+func (b *Broker) leadNow(p *partition) {
+	b.topicMu.Lock()
+	defer b.topicMu.Unlock()
+	if p.meta != nil && !p.deleted.Load() {
+		b.assignRole(p, p.meta, p.live)
 	}
 }
 

@@ -273,6 +273,72 @@ func TestAcksAllWithoutFollowers(t *testing.T) {
 	}
 }
 
+// A lowered min.insync.replicas lets the high watermark go on, and answers who
+// waited for it.
+func TestLoweredMinInsyncAnswersWhoWaits(t *testing.T) {
+	r := newReplicas(t, 2, "min.insync.replicas", "2", "replica.lag.time.max.ms", "600000")
+	c := r.nodes[0].dial()
+	if err := produceTo(t, c, -1, 1, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.nodes[1].stop()
+	c.send(produceFrameWithin(600_000, "t", batchOf(t, 1, 10), -1, 9))
+	eventually(t, func() string {
+		if end := r.part(1).log.LogEndOffset(); end != 2 {
+			return fmt.Sprintf("log end offset %d", end)
+		}
+		return ""
+	})
+	r.change(func(p *metadata.Partition) { p.ISR = []int32{1} })
+	if hw := r.part(1).HighWatermark(); hw != 1 {
+		t.Fatalf("high watermark %d with too few in sync", hw)
+	}
+	one := "1"
+	r.apply(&metadata.ConfigRecord{Resource: metadata.ResourceBroker, Name: "", Key: "min.insync.replicas", Value: &one})
+	if err := kerr.ErrorForCode(decodeProduce(t, c.answer(), 9).ErrorCode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A broker that is elected while its log is being truncated for the leader
+// before leads once that has ended; the metadata does not wait for it.
+func TestElectedDuringATruncation(t *testing.T) {
+	r := newReplicas(t, 3)
+	c := r.nodes[0].dial()
+	if err := produceTo(t, c, -1, 5, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.equal(1, 2, 3)
+	p, b := r.part(2), r.nodes[1].broker
+	entered, release, ended := make(chan struct{}), make(chan struct{}), make(chan bool)
+	go func() {
+		lead, err := p.WhileFollowing(p.LeaderEpoch(), func() error {
+			close(entered)
+			<-release
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- lead
+	}()
+	<-entered
+	r.elect(2, 1, 2, 3)
+	if role := p.Role(); role.Leads || role.LeaderEpoch != 1 {
+		t.Errorf("role %+v during the truncation", role)
+	}
+	close(release)
+	if !<-ended {
+		t.Fatal("nobody is told that the broker is to lead now")
+	}
+	b.leadNow(p)
+	c = r.nodes[1].dial()
+	if err := produceTo(t, c, -1, 2, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.equal(1, 2, 3)
+}
+
 // Many partitions, loops and connections at once.
 func TestReplicationUnderLoad(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {

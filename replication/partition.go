@@ -48,6 +48,13 @@ type Options struct {
 // A role changes in this order: the new epoch is fenced in the log, so that
 // nothing of an older one is appended any more; then the role is published.
 // So an append that read the old role is refused by the log.
+//
+// No lock is held over a truncation to what a leader has, which waits for the
+// disk (WhileFollowing). What it must not meet is kept away from it otherwise:
+// its replica does not begin to lead until it has ended, because a leader counts
+// from where its log ends; and the follower answers no push meanwhile
+// (Truncating), of whichever leader, since it would tell an end that is about to
+// go.
 type Partition struct {
 	Log       *storage.Log
 	role      atomic.Pointer[Role]
@@ -58,12 +65,19 @@ type Partition struct {
 	// leaderHW is the high watermark that the leader last told this follower.
 	leaderHW atomic.Int64
 
-	mu     sync.Mutex
-	leader *isr.Leader // nil unless this broker leads and has followers
+	// truncating is set and cleared under mu.
+	truncating atomic.Bool
+
+	mu        sync.Mutex
+	leader    *isr.Leader // nil unless this broker leads and has followers
+	leadWaits bool        // Lead was refused with ErrTruncating
 }
 
 // ErrRoleChanged: the replica has another role by now.
 var ErrRoleChanged = errors.New("the replica follows another leader epoch by now")
+
+// ErrTruncating: the log is being truncated to what a leader has.
+var ErrTruncating = errors.New("the replica's log is being truncated")
 
 // NewPartition returns the replica of log, without a role.
 func NewPartition(log *storage.Log, minInsync int32) *Partition {
@@ -82,15 +96,19 @@ func (p *Partition) LeaderEpoch() int32 { return p.role.Load().LeaderEpoch }
 // HighWatermark is the end of what consumers may read.
 func (p *Partition) HighWatermark() int64 { return p.Log.HighWatermark() }
 
-// SetMinInsync applies a change of min.insync.replicas.
-func (p *Partition) SetMinInsync(n int32) {
+// SetMinInsync applies a change of min.insync.replicas. It reports whether the
+// high watermark moved, which it may have waited to.
+func (p *Partition) SetMinInsync(n int32) (moved bool) {
 	p.minInsync.Store(n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.leader != nil {
-		p.Log.AdvanceHighWatermark(p.leader.SetMinInsync(int(n)))
-		p.noteLocked()
+	if p.leader == nil {
+		return false
 	}
+	before := p.Log.HighWatermark()
+	p.Log.AdvanceHighWatermark(p.leader.SetMinInsync(int(n)))
+	p.noteLocked()
+	return p.Log.HighWatermark() > before
 }
 
 // EnoughInSync reports whether the leader may promise acks=all.
@@ -98,9 +116,18 @@ func (p *Partition) EnoughInSync() bool { return p.enough.Load() }
 
 // Lead makes this broker the leader at a's epoch. It reports whether that is
 // news: false for the epoch it leads already, to which a's other fields apply.
-func (p *Partition) Lead(a *Assignment, o *Options, nowMs int64) (isNew bool, proposal *isr.Proposal) {
+//
+// While the log is being truncated for the leader before, the replica follows
+// nobody at a's epoch and the error is ErrTruncating; WhileFollowing then says
+// when to call again.
+func (p *Partition) Lead(a *Assignment, o *Options, nowMs int64) (isNew bool, proposal *isr.Proposal, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.truncating.Load() {
+		p.leadWaits = true
+		p.followLocked(-1, a.LeaderEpoch)
+		return false, nil, ErrTruncating
+	}
 	followers := slices.DeleteFunc(slices.Clone(a.Replicas), func(id int32) bool { return id == o.Self })
 	old := p.role.Load()
 	role := &Role{Leads: true, LeaderEpoch: a.LeaderEpoch, LeaderID: o.Self, Solo: len(followers) == 0, Followers: followers}
@@ -128,7 +155,7 @@ func (p *Partition) Lead(a *Assignment, o *Options, nowMs int64) (isNew bool, pr
 	}
 	p.noteLocked()
 	p.role.Store(role)
-	return isNew, proposal
+	return isNew, proposal, nil
 }
 
 // Follow makes this broker a follower of leader (-1: of nobody yet) at epoch.
@@ -136,6 +163,11 @@ func (p *Partition) Lead(a *Assignment, o *Options, nowMs int64) (isNew bool, pr
 func (p *Partition) Follow(leader, epoch int32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.leadWaits = false
+	return p.followLocked(leader, epoch)
+}
+
+func (p *Partition) followLocked(leader, epoch int32) bool {
 	old := p.role.Load()
 	if !old.Leads && old.LeaderEpoch == epoch && old.LeaderID == leader {
 		return false
@@ -151,7 +183,7 @@ func (p *Partition) Follow(leader, epoch int32) bool {
 func (p *Partition) Retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leader = nil
+	p.leader, p.leadWaits = nil, false
 	p.role.Store(noRole)
 }
 
@@ -167,16 +199,39 @@ func (p *Partition) NoteLeader(highWatermark int64) bool {
 	return p.Log.HighWatermark() > before
 }
 
-// WhileFollowing runs f, which may wait for the disk, unless this replica does
-// not follow at epoch any more; its role stays until f returns.
-func (p *Partition) WhileFollowing(epoch int32, f func() error) error {
+// WhileFollowing runs f, which truncates the log and may wait for the disk,
+// unless this replica does not follow at epoch any more, or is being truncated
+// already (ErrTruncating). No lock is held over f: the replica may follow
+// another leader before it returns, but does not lead. lead: it is to lead, and
+// Lead, called meanwhile, is to be called again.
+func (p *Partition) WhileFollowing(epoch int32, f func() error) (lead bool, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if role := p.role.Load(); role.Leads || role.LeaderEpoch != epoch {
-		return ErrRoleChanged
+	role := p.role.Load()
+	switch {
+	case role.Leads || role.LeaderEpoch != epoch:
+		err = ErrRoleChanged
+	case p.truncating.Load():
+		err = ErrTruncating
+	default:
+		p.truncating.Store(true)
 	}
-	return f()
+	p.mu.Unlock()
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		p.mu.Lock()
+		p.truncating.Store(false)
+		lead, p.leadWaits = p.leadWaits, false
+		p.mu.Unlock()
+	}()
+	return false, f()
 }
+
+// Truncating reports whether the log is being truncated: no push is to be
+// answered from what it says. Ask after Role: a truncation for a leader before
+// that role is seen then.
+func (p *Partition) Truncating() bool { return p.truncating.Load() }
 
 // Appended moves the high watermark after the log end offset moved, and
 // reports whether it did.

@@ -158,6 +158,8 @@ func (in *inbound) followed(p *isr.Push) (*replica, *replication.Role, int16) {
 		return nil, nil, isr.CodeFencedLeaderEpoch
 	case role.Leads || role.LeaderID != in.from:
 		return nil, nil, isr.CodeNotLeaderOrFollower
+	case r.part.Truncating():
+		return nil, nil, isr.CodeOffsetOutOfRange
 	}
 	return r, role, isr.CodeNone
 }
@@ -165,7 +167,7 @@ func (in *inbound) followed(p *isr.Push) (*replica, *replication.Role, int16) {
 // cutBack drops what the leader does not have.
 func (r *replica) cutBack(p *isr.Push, action isr.Action, offset int64) isr.PushResult {
 	before, hw := r.log.LogEndOffset(), r.log.HighWatermark()
-	err := r.part.WhileFollowing(p.LeaderEpoch, func() error {
+	_, err := r.part.WhileFollowing(p.LeaderEpoch, func() error {
 		if action == isr.StartAt {
 			return r.log.TruncateFullyAndStartAt(offset)
 		}

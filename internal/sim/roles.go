@@ -34,7 +34,10 @@ func (r *replica) lead(p *metadata.Partition) {
 	a := replication.Assignment{LeaderID: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR}
 	o := replication.Options{Self: r.b.node.id, LagTimeMaxMs: lagTimeMaxMs, Eligible: r.b.eligible}
 	before := r.log.HighWatermark()
-	isNew, proposal := r.part.Lead(&a, &o, r.b.monotonicMs())
+	isNew, proposal, err := r.part.Lead(&a, &o, r.b.monotonicMs())
+	if err != nil {
+		panic("BUG: sim: truncations here end before anything else begins: " + err.Error())
+	}
 	if isNew {
 		r.tracef("leads at epoch %d, ISR %v, log %d..%d, high watermark %d", p.LeaderEpoch, p.ISR,
 			r.log.LogStartOffset(), r.log.LogEndOffset(), r.log.HighWatermark())
