@@ -14,7 +14,8 @@ import (
 //	v2  flexible
 //
 // Moves a partition's log start offset up; -1 means to the high watermark. The
-// low watermark answered is the new log start offset of the only replica.
+// answer is given when all replicas that live have done so, or with
+// REQUEST_TIMED_OUT; its low watermark is the least log start offset of theirs.
 func init() {
 	register(API{Key: 21, Min: 0, Max: 2, Handle: handleDeleteRecords})
 }
@@ -22,44 +23,58 @@ func init() {
 func handleDeleteRecords(b *Broker, r *Request) {
 	req := r.Body.(*kmsg.DeleteRecordsRequest)
 	resp := kmsg.NewPtrDeleteRecordsResponse()
-	for _, topic := range req.Topics {
-		answer := kmsg.NewDeleteRecordsResponseTopic()
+	op := &deleteOp{request: r, resp: resp, timeoutMs: req.TimeoutMillis}
+	resp.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(req.Topics))
+	for i, topic := range req.Topics {
+		answer := &resp.Topics[i]
 		answer.Topic = topic.Topic
-		for _, asked := range topic.Partitions {
-			p := kmsg.NewDeleteRecordsResponseTopicPartition()
-			p.Partition, p.LowWatermark = asked.Partition, -1
-			if low, err := b.deleteRecords(topic.Topic, asked.Partition, asked.Offset); err != nil {
-				p.ErrorCode = err.Code
-			} else {
-				p.LowWatermark = low
-			}
-			answer.Partitions = append(answer.Partitions, p)
+		answer.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(topic.Partitions))
+		for j, asked := range topic.Partitions {
+			p := &answer.Partitions[j]
+			p.Partition = asked.Partition
+			b.deleteRecords(op, p, topic.Topic, asked.Offset)
 		}
-		resp.Topics = append(resp.Topics, answer)
 	}
-	r.Reply(resp)
+	if len(op.waits) == 0 {
+		r.Reply(resp)
+		return
+	}
+	op.park(r.conn.loop)
 }
 
-func (b *Broker) deleteRecords(topicName string, index int32, offset int64) (low int64, refused *kerr.Error) {
+// deleteRecords deletes records of one partition on this broker and fills in
+// the answer. If followers have yet to do so, op has that to wait for.
+func (b *Broker) deleteRecords(op *deleteOp, answer *kmsg.DeleteRecordsResponseTopicPartition, topicName string, offset int64) {
+	answer.LowWatermark = -1
+	index := answer.Partition
 	p, refused := b.hostedPartition(topicName, index)
-	switch {
-	case refused != nil:
-		return 0, refused
-	case metadata.IsInternal(topicName):
-		return 0, kerr.InvalidTopicException
+	if refused == nil && metadata.IsInternal(topicName) {
+		refused = kerr.InvalidTopicException
 	}
-	if c := p.log.Config(); c.CleanupCompact && !c.CleanupDelete {
-		return 0, kerr.PolicyViolation
+	if refused == nil {
+		if c := p.log.Config(); c.CleanupCompact && !c.CleanupDelete {
+			refused = kerr.PolicyViolation
+		}
 	}
-	low, err := p.log.DeleteRecordsBefore(offset)
+	if refused != nil {
+		answer.ErrorCode = refused.Code
+		return
+	}
+	start, err := p.log.DeleteRecordsBefore(offset)
 	if err != nil {
 		refused = storageCode(err)
 		if refused == kerr.KafkaStorageError {
 			slog.Error("records cannot be deleted", "topic", topicName, "partition", index, "offset", offset, "error", err)
 		}
-		return 0, refused
+		answer.ErrorCode = refused.Code
+		return
+	}
+	if offset == -1 {
+		offset = start
 	}
 	p.nudgeStreams() // followers move their log start, too
 	p.wakeAll()      // fetches below the new start answer OFFSET_OUT_OF_RANGE
-	return low, nil
+	if answer.LowWatermark, _ = p.LowWatermark(); answer.LowWatermark < offset {
+		op.waits = append(op.waits, &deleteWait{op: op, part: p, offset: offset, answer: answer})
+	}
 }

@@ -46,10 +46,14 @@ type partition struct {
 	// acknowledgement notes it before the log says that the write must wait,
 	// and so learns of a failure in between, which found nothing parked.
 	failures atomic.Int64
+	// deleting counts deletes: while it is not 0, followers are asked for their
+	// log starts.
+	deleting atomic.Int32
 	mu       struct {
 		sync.Mutex
 		fetchers []*fetchWait
 		acks     []*writeGroup // in the order of their parking
+		deletes  []*deleteWait
 		// failedFrom and failure are those of the last failed write.
 		failedFrom int64
 		failure    error

@@ -66,6 +66,7 @@ func (b *Broker) lead(p *partition, meta *metadata.Partition) {
 	}
 	b.stream(p, isNew)
 	p.wakeWaiters(nil, true)
+	p.wakeDeletes()
 	p.wakeStreams(nil) // the high watermark may have moved, which followers are to know
 	if proposal != nil {
 		b.proposeISR(p, meta.LeaderEpoch, proposal)
@@ -90,6 +91,7 @@ func (b *Broker) leadNow(p *partition) {
 func (b *Broker) ledNoMore(p *partition) {
 	b.stream(p, true)
 	p.failAcks(errNoLeader)
+	p.wakeDeletes()
 	p.wakeAll()
 	if p.topic.name == group.OffsetsTopic && b.group != nil {
 		b.group.Resign(p.index)
@@ -259,6 +261,7 @@ func (b *Broker) checkPartition(p *partition, nowMs int64) {
 		return
 	}
 	moved, proposal := p.Tick(nowMs)
+	p.wakeDeletes() // a follower that was fenced counts no more
 	if moved {
 		p.wakeWaiters(nil, true)
 		p.wakeStreams(nil)

@@ -248,12 +248,18 @@ func (s *stream) result(pp *peerPart, r *isr.PushResult) {
 			"follower", s.peer, "epoch", pp.epoch, "records", event.Lost)
 	}
 	if acked >= 0 {
-		moved, proposal := p.Acked(pp.epoch, s.peer, acked, l.monoMs)
+		moved, proposal := p.Acked(pp.epoch, s.peer, acked, pp.sender.LogStartOffset(), l.monoMs)
 		if moved {
 			p.advanced(l)
 		}
 		if proposal != nil {
 			l.srv.broker.proposeISR(p, pp.epoch, proposal)
+		}
+	}
+	if p.deleting.Load() > 0 {
+		p.wakeDeletes()
+		if pp.sender.LogStartOffset() < p.log.LogStartOffset() {
+			s.markLater(pp, logStartDelayMs)
 		}
 	}
 	switch end := p.log.LogEndOffset(); {

@@ -30,6 +30,9 @@ const (
 	// highWatermarkDelayMs is how long a follower waits for a high watermark
 	// that has no records to ride on.
 	highWatermarkDelayMs = 5
+	// logStartDelayMs is how soon a follower is asked again where its log starts,
+	// while a DeleteRecords waits for that: it answers before it removes files.
+	logStartDelayMs = 5
 	// A stream without partitions is closed after idleStreamMs, one whose
 	// follower owes answers and is silent after silentStreamMs.
 	idleStreamMs, silentStreamMs = 1000, 10_000
@@ -285,6 +288,9 @@ func (s *stream) onTimer() {
 		pp.lazy = false
 		if pp.index >= 0 {
 			pp.sender.Retry()
+			if pp.part.deleting.Load() > 0 {
+				pp.sender.Nudge()
+			}
 			s.mark(pp)
 		}
 	}

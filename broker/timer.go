@@ -10,13 +10,15 @@ import (
 )
 
 // timer is a deadline of the one thing that embeds it, whose field is set: a
-// parked fetch, a produce answer that waits for its followers, a stream to one.
+// parked fetch, a produce answer or a DeleteRecords that waits for the followers,
+// a stream to one.
 type timer struct {
 	deadlineMs int64 // monotonic
 	heapIdx    int   // in the loop's heap; -1 when it is not there
 	fetch      *fetchOp
 	group      *writeGroup
 	stream     *stream
+	deletes    *deleteOp
 }
 
 // timerHeap is a binary min-heap of timers by deadline. Each entry knows its
@@ -124,6 +126,8 @@ func (l *loop) onTimer() {
 			t.group.expire()
 		case t.stream != nil:
 			t.stream.onTimer()
+		case t.deletes != nil:
+			t.deletes.expire()
 		}
 	}
 	if l.monoMs >= l.nextSweepMs {

@@ -151,6 +151,7 @@ func (tt *topicTable) remove(t *topic) {
 	for _, p := range t.hosted() {
 		p.deleted.Store(true)
 		p.wakeAll()
+		p.wakeDeletes()
 	}
 }
 

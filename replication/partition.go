@@ -257,10 +257,10 @@ func (p *Partition) Appended() bool {
 	return p.Log.HighWatermark() > before
 }
 
-// Acked takes a follower's log end offset, told at this epoch. It reports
-// whether the high watermark moved, and a change of the in-sync replicas to
+// Acked takes a follower's log end offset and log start, told at this epoch. It
+// reports whether the high watermark moved, and a change of the in-sync replicas to
 // propose to the controller.
-func (p *Partition) Acked(epoch, broker int32, logEnd, nowMs int64) (moved bool, proposal *isr.Proposal) {
+func (p *Partition) Acked(epoch, broker int32, logEnd, logStart, nowMs int64) (moved bool, proposal *isr.Proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leader == nil || p.role.Load().LeaderEpoch != epoch {
@@ -268,6 +268,7 @@ func (p *Partition) Acked(epoch, broker int32, logEnd, nowMs int64) (moved bool,
 	}
 	before := p.Log.HighWatermark()
 	hw, proposal := p.leader.Acked(broker, logEnd, nowMs)
+	p.leader.AckedLogStart(broker, logStart)
 	p.Log.AdvanceHighWatermark(hw)
 	return p.Log.HighWatermark() > before, proposal
 }
@@ -334,13 +335,25 @@ func (p *Partition) Joined(epoch, broker int32, brokerEpoch int64) {
 }
 
 // FollowerLogs calls f for each follower with where its log starts and ends, as
-// it last said; nothing is called where this broker does not lead.
+// it last said, -1 if it has not; nothing is called where this broker does not lead.
 func (p *Partition) FollowerLogs(f func(broker int32, start, end int64)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leader != nil {
-		p.leader.Followers(func(broker int32, end int64, _ bool) { f(broker, 0, end) })
+		p.leader.Followers(func(broker int32, start, end int64, _ bool) { f(broker, start, end) })
 	}
+}
+
+// LowWatermark is where the log of the last of the replicas that live starts, -1
+// while one has not said; leads is false where this broker does not lead.
+func (p *Partition) LowWatermark() (low int64, leads bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	low = p.Log.LogStartOffset()
+	if p.leader != nil {
+		low = p.leader.LowWatermark(low)
+	}
+	return low, p.role.Load().Leads
 }
 
 // UnderReplicated reports whether this broker leads with fewer in-sync replicas

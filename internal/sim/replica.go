@@ -247,10 +247,10 @@ func (r *replica) appended() {
 	r.release()
 }
 
-// followerAt takes a follower's log end.
-func (r *replica) followerAt(broker int32, end int64) {
+// followerAt takes a follower's log end and start.
+func (r *replica) followerAt(broker int32, end, start int64) {
 	epoch := r.part.LeaderEpoch()
-	moved, proposal := r.part.Acked(epoch, broker, end, r.b.monotonicMs())
+	moved, proposal := r.part.Acked(epoch, broker, end, start, r.b.monotonicMs())
 	r.propose(epoch, proposal)
 	if moved {
 		r.highWatermarkMoved()

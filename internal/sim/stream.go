@@ -353,7 +353,7 @@ func (s *stream) result(pr *peerReplica, r *isr.PushResult) {
 		s.b.tracef("%s: %s had %d records that are not the leader's", pr.replica.at, s.peer, event.Lost)
 	}
 	if acked >= 0 {
-		pr.replica.followerAt(s.peer.id, acked)
+		pr.replica.followerAt(s.peer.id, acked, pr.sender.LogStartOffset())
 	}
 	if pr.gone {
 		return

@@ -471,10 +471,10 @@ func (l *Leader) LowWatermark(logStart int64) int64 {
 	return logStart
 }
 
-// Followers calls f for each other replica with its log end (-1 unknown), and
-// whether it is in the committed ISR.
-func (l *Leader) Followers(f func(broker int32, logEnd int64, inISR bool)) {
+// Followers calls f for each other replica with where its log starts and ends
+// (-1 unknown), and whether it is in the committed ISR.
+func (l *Leader) Followers(f func(broker int32, logStart, logEnd int64, inISR bool)) {
 	for i := range l.replicas {
-		f(l.replicas[i].id, l.replicas[i].logEnd, l.replicas[i].inISR)
+		f(l.replicas[i].id, l.replicas[i].logStart, l.replicas[i].logEnd, l.replicas[i].inISR)
 	}
 }

@@ -218,7 +218,7 @@ func TestAnAssignmentThatGrows(t *testing.T) {
 	l.Acked(4, 30, 500)
 	wantHW(t, l, 30)
 	var followers []int32
-	l.Followers(func(broker int32, logEnd int64, inISR bool) {
+	l.Followers(func(broker int32, _, logEnd int64, inISR bool) {
 		if logEnd != 30 || !inISR {
 			t.Errorf("follower %d: log end %d, in ISR %v", broker, logEnd, inISR)
 		}
