@@ -38,12 +38,7 @@ const adminTimeout = 20 * time.Second
 
 // newAdmin connects and learns the broker's versions.
 func newAdmin(ctx context.Context, t *target, replication int16) (*admin, error) {
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(strings.Split(t.addr, ",")...),
-		kgo.ClientID(clientID),
-		kgo.MetadataMinAge(10*time.Millisecond),
-		kgo.RetryTimeout(adminTimeout),
-	)
+	client, err := newClient(t.addr, kgo.RetryTimeout(adminTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make an admin client: %w", err)
 	}

@@ -133,6 +133,16 @@ func (c *batchCounter) reset() {
 	c.bytes.Store(0)
 }
 
+// newClient makes a client of the brokers in servers, which learns of new
+// leaders within 10 ms.
+func newClient(servers string, opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(strings.Split(servers, ",")...),
+		kgo.ClientID(clientID),
+		kgo.MetadataMinAge(10 * time.Millisecond),
+	}, opts...)...)
+}
+
 // newProducer makes a client with the row's settings.
 func (r *clientRun) newProducer(counter *batchCounter, more ...kgo.Opt) (*kgo.Client, error) {
 	acks := kgo.LeaderAck()
@@ -143,8 +153,6 @@ func (r *clientRun) newProducer(counter *batchCounter, more ...kgo.Opt) (*kgo.Cl
 		acks = kgo.AllISRAcks()
 	}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(r.target.addr, ",")...),
-		kgo.ClientID(clientID),
 		kgo.DefaultProduceTopic(r.topic),
 		kgo.RequiredAcks(acks),
 		kgo.DisableIdempotentWrite(),
@@ -161,7 +169,7 @@ func (r *clientRun) newProducer(counter *batchCounter, more ...kgo.Opt) (*kgo.Cl
 	if counter != nil {
 		opts = append(opts, kgo.WithHooks(counter))
 	}
-	return kgo.NewClient(append(opts, more...)...)
+	return newClient(r.target.addr, append(opts, more...)...)
 }
 
 // newConsumer makes a client that reads every partition from the given offset,
@@ -172,15 +180,13 @@ func (r *clientRun) newConsumer(counter *batchCounter, from kgo.Offset) (*kgo.Cl
 		partitions[int32(i)] = from
 	}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(r.target.addr, ",")...),
-		kgo.ClientID(clientID),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: partitions}),
 		kgo.FetchMaxPartitionBytes(fetchPartitionMax),
 	}
 	if counter != nil {
 		opts = append(opts, kgo.WithHooks(counter))
 	}
-	return kgo.NewClient(opts...)
+	return newClient(r.target.addr, opts...)
 }
 
 // tally is what went through a producer or consumer.

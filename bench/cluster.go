@@ -241,8 +241,7 @@ func (c *Cluster) Stop() error {
 
 // client makes a client of the cluster that learns of changes quickly.
 func (c *Cluster) client() (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.ClientID(clientID),
-		kgo.MetadataMinAge(10*time.Millisecond), kgo.RetryTimeout(adminTimeout))
+	return newClient(c.Bootstrap(), kgo.RetryTimeout(adminTimeout))
 }
 
 // clusterPoll is how often the state of a cluster is asked for.

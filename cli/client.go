@@ -64,7 +64,8 @@ const (
 // clientOptions turns properties into options of the client library. Unknown
 // properties are reported on warn, as Kafka's clients do, and refused never.
 func clientOptions(props clientProps, role clientRole, warn io.Writer) ([]kgo.Opt, error) {
-	b := &optionBuilder{props: props, role: role}
+	b := &optionBuilder{props: props, role: role, backoff: defaultBackoff, maxBackoff: defaultMaxBackoff}
+	b.add(kgo.MetadataMinAge(metadataMinAge))
 	names := make([]string, 0, len(props))
 	for name := range props {
 		names = append(names, name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type optionBuilder struct {
 	idempotence    string
 	maxInflight    int
 	maxRequestSize int32 // bytes; 0 when not set
+	// retry.backoff.ms and retry.backoff.max.ms.
+	backoff, maxBackoff time.Duration
 }
 
 type propSetter func(b *optionBuilder, value string) error
@@ -48,14 +51,21 @@ func (b *optionBuilder) add(opts ...kgo.Opt) { b.opts = append(b.opts, opts...) 
 // library's bounds, are moved to the nearer one.
 func durationMs[O kgo.Opt](lowest, highest time.Duration, option func(time.Duration) O) propSetter {
 	return func(b *optionBuilder, value string) error {
-		ms, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || ms < 0 {
-			return errors.New("want a number of milliseconds, 0 or more")
+		d, err := parseMs(value)
+		if err == nil {
+			b.add(option(min(max(d, lowest), highest)))
 		}
-		ms = min(ms, math.MaxInt32)
-		b.add(option(min(max(time.Duration(ms)*time.Millisecond, lowest), highest)))
-		return nil
+		return err
 	}
+}
+
+// parseMs reads a number of milliseconds.
+func parseMs(value string) (time.Duration, error) {
+	ms, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || ms < 0 {
+		return 0, errors.New("want a number of milliseconds, 0 or more")
+	}
+	return time.Duration(min(ms, math.MaxInt32)) * time.Millisecond, nil
 }
 
 // bytes32 makes a setter from an option that takes a number of bytes.
@@ -92,13 +102,13 @@ var commonProps = map[string]propSetter{
 	"connections.max.idle.ms":            durationMs(100*time.Millisecond, 15*time.Minute, kgo.ConnIdleTimeout),
 	"metadata.max.age.ms":                metadataMaxAge,
 	"socket.connection.setup.timeout.ms": durationMs(10*time.Millisecond, maxDuration, kgo.DialTimeout),
-	"retry.backoff.ms": func(b *optionBuilder, value string) error {
-		ms, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || ms < 0 {
-			return errors.New("want a number of milliseconds, 0 or more")
-		}
-		b.add(kgo.RetryBackoffFn(func(int) time.Duration { return time.Duration(ms) * time.Millisecond }))
-		return nil
+	"retry.backoff.ms": func(b *optionBuilder, value string) (err error) {
+		b.backoff, err = parseMs(value)
+		return err
+	},
+	"retry.backoff.max.ms": func(b *optionBuilder, value string) (err error) {
+		b.maxBackoff, err = parseMs(value)
+		return err
 	},
 	"security.protocol":                     func(b *optionBuilder, v string) error { return b.security.setProtocol(v) },
 	"sasl.mechanism":                        func(b *optionBuilder, v string) error { return b.security.setMechanism(v) },
@@ -128,12 +138,12 @@ func requestTimeout(b *optionBuilder, value string) error {
 
 // metadataMaxAge keeps the client's minimum age below the asked maximum.
 func metadataMaxAge(b *optionBuilder, value string) error {
-	ms, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || ms < 0 {
-		return errors.New("want a number of milliseconds, 0 or more")
+	age, err := parseMs(value)
+	if err != nil {
+		return err
 	}
-	age := min(max(time.Duration(min(ms, math.MaxInt32))*time.Millisecond, 10*time.Millisecond), time.Hour)
-	b.add(kgo.MetadataMaxAge(age), kgo.MetadataMinAge(min(age, 100*time.Millisecond)))
+	age = min(max(age, 10*time.Millisecond), time.Hour)
+	b.add(kgo.MetadataMaxAge(age), kgo.MetadataMinAge(min(age, metadataMinAge)))
 	return nil
 }
 
@@ -273,7 +283,7 @@ var ignoredClientProps = map[string]bool{
 	"key.serializer": true, "value.serializer": true, "key.deserializer": true, "value.deserializer": true,
 	"batch.size": true, "max.block.ms": true, "send.buffer.bytes": true, "receive.buffer.bytes": true,
 	"default.api.timeout.ms": true, "reconnect.backoff.ms": true, "reconnect.backoff.max.ms": true,
-	"retry.backoff.max.ms": true, "partitioner.class": true, "metadata.max.idle.ms": true,
+	"partitioner.class": true, "metadata.max.idle.ms": true,
 	"metric.reporters": true, "interceptor.classes": true, "client.dns.lookup": true,
 	"enable.metrics.push": true, "auto.include.jmx.reporter": true, "ssl.truststore.password": true,
 	"ssl.keystore.password": true, "ssl.key.password": true, "ssl.protocol": true, "ssl.enabled.protocols": true,
@@ -286,6 +296,7 @@ var ignoredClientProps = map[string]bool{
 
 // finish adds the options that need several properties at once.
 func (b *optionBuilder) finish() error {
+	b.add(kgo.RetryBackoffFn(retryBackoff(b.backoff, b.maxBackoff)))
 	if b.role == roleProducer {
 		if err := b.finishProducer(); err != nil {
 			return err
@@ -297,6 +308,28 @@ func (b *optionBuilder) finish() error {
 	}
 	b.add(opts...)
 	return nil
+}
+
+const (
+	// metadataMinAge lies between two looks for the leaders while there are
+	// errors; the client library's own 5 s would be the length of every failover.
+	// Kafka's clients wait for retry.backoff.ms, whose default this is.
+	metadataMinAge = defaultBackoff
+	// The defaults of retry.backoff.ms and retry.backoff.max.ms.
+	defaultBackoff, defaultMaxBackoff = 100 * time.Millisecond, time.Second
+)
+
+// retryBackoff is the pause before try n, from 1, as Kafka's clients have it:
+// first, then twice as long each time up to longest, and up to a fifth more or
+// less.
+func retryBackoff(first, longest time.Duration) func(tries int) time.Duration {
+	return func(tries int) time.Duration {
+		if first >= longest {
+			return longest
+		}
+		pause := float64(first) * math.Exp2(float64(max(tries-1, 0))) * (0.8 + 0.4*rand.Float64())
+		return time.Duration(min(pause, float64(longest)))
+	}
 }
 
 // finishProducer settles acks against idempotence: Kafka's producer is
