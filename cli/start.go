@@ -42,7 +42,9 @@ With --cluster N it starts N brokers, each of them also a controller, as
 processes of their own on 127.0.0.1: for development, and to see what a cluster
 does. Clients use the ports from --port on, the controllers those from 1,000
 further on. The data is kept in --data; topics get three replicas, and acks=all
-asks for two. --override is passed to every broker. Ctrl-C stops them all.`,
+asks for two. --override is passed to every broker. Ctrl-C stops them all.
+A broker that ends by itself is not started again; the others go on, and it is
+said where its log is and how to start it.`,
 		Example: `  freshet start
   freshet start config/server.properties
   freshet start --override listeners=PLAINTEXT://127.0.0.1:9192 --override log.dirs=/var/lib/freshet

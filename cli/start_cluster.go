@@ -44,6 +44,11 @@ func (lc *localCluster) run(out, errOut io.Writer) error {
 	if lc.size < 2 || lc.size > maxLocalCluster {
 		return failf("--cluster must be between 2 and %d; without it one broker starts", maxLocalCluster)
 	}
+	dir, err := filepath.Abs(lc.dir) // the properties files work from anywhere
+	if err != nil {
+		return err
+	}
+	lc.dir = dir
 	if err := lc.format(); err != nil {
 		return err
 	}
@@ -63,29 +68,60 @@ func (lc *localCluster) run(out, errOut io.Writer) error {
 	ended := make(chan nodeEnd, lc.size)
 	var nodes []*exec.Cmd
 	for id := 1; id <= lc.size; id++ {
-		cmd := exec.Command(self, append([]string{"start", "--log-level", lc.logLevel}, lc.settings(id)...)...)
-		cmd.Args[0] = "freshet"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-		cmd.Stdout = lines.writer(id, func(line string) {
-			if strings.Contains(line, " is ready after ") {
-				ready <- id
-			}
-		})
-		cmd.Stderr = lines.writer(id, nil)
-		if err := cmd.Start(); err != nil {
+		cmd, log, err := lc.start(self, id, lines, ready)
+		if err != nil {
 			signalAll(nodes, syscall.SIGTERM)
 			return fmt.Errorf("cannot start broker %d: %w", id, err)
 		}
+		defer log.Close()
 		nodes = append(nodes, cmd)
-		go func() { ended <- nodeEnd{id, cmd.Wait()} }()
+		go func() {
+			_ = cmd.Wait() // the state says it, too
+			ended <- nodeEnd{id, howEnded(cmd.ProcessState)}
+		}()
 	}
 	return lc.watch(nodes, ready, ended, stop, lines)
+}
+
+// start starts one broker. ready hears when it is; log gets its lines, too.
+func (lc *localCluster) start(self string, id int, lines *prefixed, ready chan<- int) (cmd *exec.Cmd, log *os.File, err error) {
+	if err := os.WriteFile(lc.propertiesFile(id), lc.properties(id), 0o644); err != nil {
+		return nil, nil, err
+	}
+	if log, err = os.OpenFile(lc.logFile(id), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err != nil {
+		return nil, nil, err
+	}
+	cmd = exec.Command(self, append([]string{"start", "--log-level", lc.logLevel}, lc.arguments(id)...)...)
+	cmd.Args[0] = "freshet"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Stdout = lines.writer(id, log, func(line string) {
+		if strings.Contains(line, " is ready after ") {
+			ready <- id
+		}
+	})
+	cmd.Stderr = lines.writer(id, log, nil)
+	if err := cmd.Start(); err != nil {
+		_ = log.Close()
+		return nil, nil, err
+	}
+	return cmd, log, nil
 }
 
 // nodeEnd is the end of a broker's process.
 type nodeEnd struct {
 	id  int
-	err error
+	how string
+}
+
+// howEnded says how a process ended.
+func howEnded(s *os.ProcessState) string {
+	if s == nil {
+		return "nobody knows how"
+	}
+	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return fmt.Sprintf("killed by signal %d, %v", ws.Signal(), ws.Signal())
+	}
+	return fmt.Sprintf("exit code %d", s.ExitCode())
 }
 
 // watch waits for the brokers to become ready and to end. The first signal
@@ -106,12 +142,13 @@ func (lc *localCluster) watch(nodes []*exec.Cmd, ready chan int, ended chan node
 			switch {
 			case signals > 0:
 			case up < lc.size:
-				failed = failf("broker %d could not start (%v); the lines that begin with \"%d |\" say why. The others are stopped.", end.id, end.err, end.id)
+				failed = failf("broker %d could not start (%s); the lines that begin with \"%d |\" say why, and so does %s. The others are stopped.", end.id, end.how, end.id, lc.logFile(end.id))
 				signals = 1
 				signalAll(nodes, syscall.SIGTERM)
 			default:
-				failed = failf("broker %d ended by itself: %v", end.id, end.err)
-				lines.say(fmt.Sprintf("broker %d has ended (%v); %d of %d go on. Start them all again when the cause is repaired.", end.id, end.err, left, lc.size))
+				failed = failf("broker %d ended by itself: %s", end.id, end.how)
+				lines.say(fmt.Sprintf("broker %d has ended (%s); %d of %d go on. What it said last is in %s. To start it again, in another terminal: freshet start %s",
+					end.id, end.how, left, lc.size, lc.logFile(end.id), lc.propertiesFile(end.id)))
 			}
 		case <-stop:
 			signals++
@@ -136,6 +173,11 @@ func signalAll(nodes []*exec.Cmd, sig syscall.Signal) {
 func (lc *localCluster) nodeDir(id int) string {
 	return filepath.Join(lc.dir, fmt.Sprintf("broker%d", id))
 }
+
+// propertiesFile is what a broker can be started with by itself, logFile what
+// it said in every run.
+func (lc *localCluster) propertiesFile(id int) string { return lc.nodeDir(id) + ".properties" }
+func (lc *localCluster) logFile(id int) string        { return lc.nodeDir(id) + ".log" }
 
 // format formats the brokers' directories on first use, all for one cluster.
 func (lc *localCluster) format() error {
@@ -169,7 +211,7 @@ func (lc *localCluster) format() error {
 	return nil
 }
 
-// settings are the arguments of one broker. What the user overrides comes last
+// settings are the properties of one broker. What the user overrides comes last
 // and wins.
 func (lc *localCluster) settings(id int) []string {
 	var voters []string
@@ -177,7 +219,7 @@ func (lc *localCluster) settings(id int) []string {
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", i, lc.controllerPort(i)))
 	}
 	replicas := min(3, lc.size)
-	properties := []string{
+	return append([]string{
 		fmt.Sprintf("node.id=%d", id),
 		"process.roles=broker,controller",
 		fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", lc.port+id-1, lc.controllerPort(id)),
@@ -189,12 +231,26 @@ func (lc *localCluster) settings(id int) []string {
 		fmt.Sprintf("default.replication.factor=%d", replicas),
 		fmt.Sprintf("min.insync.replicas=%d", max(1, replicas-1)),
 		fmt.Sprintf("offsets.topic.replication.factor=%d", replicas),
-	}
-	var args []string
-	for _, p := range append(properties, lc.overrides...) {
+	}, lc.overrides...)
+}
+
+// arguments are settings for the command line, where they stand above the
+// environment, which is that of all brokers.
+func (lc *localCluster) arguments(id int) (args []string) {
+	for _, p := range lc.settings(id) {
 		args = append(args, "--override", p)
 	}
 	return args
+}
+
+// properties are settings as a server.properties.
+func (lc *localCluster) properties(id int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Broker %d of freshet start --cluster %d, which writes this file anew at each start.\n", id, lc.size)
+	for _, p := range lc.settings(id) {
+		fmt.Fprintln(&b, strings.ReplaceAll(p, `\`, `\\`))
+	}
+	return b.Bytes()
 }
 
 func (lc *localCluster) controllerPort(id int) int { return lc.port + controllerPortGap + id - 1 }
@@ -223,12 +279,14 @@ func (p *prefixed) say(line string) {
 	}
 }
 
-// writer takes the output of process id; seen, unless nil, is shown each line.
-func (p *prefixed) writer(id int, seen func(string)) io.Writer {
+// writer takes the output of process id, each line of which goes to log, too;
+// seen, unless nil, is shown it.
+func (p *prefixed) writer(id int, log io.Writer, seen func(string)) io.Writer {
 	return &lineWriter{each: func(line string) {
 		if seen != nil {
 			seen(line)
 		}
+		_, _ = io.WriteString(log, line+"\n") // a full disk must not stop the output
 		p.say(fmt.Sprintf("%d | %s", id, line))
 	}}
 }
