@@ -63,12 +63,14 @@ func addFeatures(resp *kmsg.ApiVersionsResponse, version int16, img *metadata.Im
 		f.Name, f.MinVersion, f.MaxVersion = feature.Name, feature.Min, feature.Max
 		resp.SupportedFeatures = append(resp.SupportedFeatures, f)
 	}
-	for _, name := range slices.Sorted(maps.Keys(img.Features)) {
-		f := kmsg.NewApiVersionsResponseFinalizedFeature()
-		f.Name, f.MinVersionLevel, f.MaxVersionLevel = name, img.Features[name], img.Features[name]
-		resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
+	if len(img.Features) == 0 {
+		return // until the first broker has registered
 	}
-	if len(img.Features) > 0 {
-		resp.FinalizedFeaturesEpoch = img.Index
+	resp.FinalizedFeaturesEpoch = img.Index
+	levels := img.FeatureLevels()
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		f := kmsg.NewApiVersionsResponseFinalizedFeature()
+		f.Name, f.MinVersionLevel, f.MaxVersionLevel = name, levels[name], levels[name]
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
 	}
 }

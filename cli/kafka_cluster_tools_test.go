@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -220,6 +221,31 @@ func TestUpdateFeatures(t *testing.T) {
 	}
 	if f := sent.FeatureUpdates[0]; f.Feature != "a" || f.UpgradeType != 3 || !f.AllowDowngrade {
 		t.Errorf("%+v", f)
+	}
+}
+
+// --release-version leaves out what the cluster has not got, and says so.
+func TestReleaseVersionOfAnotherMake(t *testing.T) {
+	a := &admin{any: scripted(func(req kmsg.Request) (kmsg.Response, error) {
+		resp := req.ResponseKind().(*kmsg.ApiVersionsResponse)
+		resp.SupportedFeatures = []kmsg.ApiVersionsResponseSupportedFeature{{Name: metadataFeature, MinVersion: 7, MaxVersion: 30}, {Name: "kraft.version", MaxVersion: 1}}
+		return resp, nil
+	})}
+	var b strings.Builder
+	flags := featureFlags{release: "4.0"}
+	levels, err := flags.levels(&b, featureUpgrade)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.dropUnsupported(context.Background(), &b, levels); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(levels, map[string]int16{metadataFeature: 25, "kraft.version": 1}) {
+		t.Errorf("asks for %v", levels)
+	}
+	want := "group.version is not supported by this cluster and is left out.\ntransaction.version is not supported by this cluster and is left out.\n"
+	if b.String() != want {
+		t.Error(b.String())
 	}
 }
 

@@ -130,6 +130,9 @@ func newFeaturesChange(b *bootstrapFlags, op string) *cobra.Command {
 					kind = downgradeKind(flags.unsafe)
 				}
 				levels, err := flags.levels(w, kind)
+				if err == nil && flags.release != "" {
+					err = a.dropUnsupported(ctx, w, levels)
+				}
 				if err != nil {
 					return err
 				}
@@ -195,6 +198,26 @@ func (f *featureFlags) levels(w io.Writer, kind int8) (map[string]int16, error) 
 		levels[name] = level
 	}
 	return levels, nil
+}
+
+// dropUnsupported leaves features out of what --release-version stands for that
+// the cluster has not got at all: it would refuse the others for them.
+func (a *admin) dropUnsupported(ctx context.Context, w io.Writer, levels map[string]int16) error {
+	resp, err := a.features(ctx, -1)
+	if err != nil {
+		return err
+	}
+	supported := map[string]bool{}
+	for _, f := range resp.SupportedFeatures {
+		supported[f.Name] = true
+	}
+	for _, name := range sortedKeys(levels) {
+		if !supported[name] {
+			delete(levels, name)
+			fmt.Fprintf(w, "%s is not supported by this cluster and is left out.\n", name)
+		}
+	}
+	return nil
 }
 
 // featureWord reads feature=level.

@@ -173,9 +173,12 @@ func newClusterFeatures(img *Image) []Record {
 	if len(img.Features) > 0 {
 		return nil
 	}
+	levels := newClusterLevels()
 	var records []Record
 	for _, feature := range supportedFeatures {
-		records = append(records, &FeatureRecord{Name: feature.Name, Level: feature.Max})
+		if level, ok := levels[feature.Name]; ok {
+			records = append(records, &FeatureRecord{Name: feature.Name, Level: level})
+		}
 	}
 	return records
 }
@@ -189,10 +192,7 @@ func checkFeatures(img *Image, r *Registration) *Error {
 	}
 	features := img.Features
 	if len(features) == 0 {
-		features = map[string]int16{}
-		for _, feature := range supportedFeatures {
-			features[feature.Name] = feature.Max
-		}
+		features = newClusterLevels()
 	}
 	for _, name := range sortedKeys(features) {
 		level := features[name]

@@ -30,18 +30,15 @@ type FeatureUpdate struct {
 // FeatureControlManager.updateFeatures).
 func (c *Controller) UpdateFeatures(img *Image, updates []FeatureUpdate, validateOnly bool) ([]Record, *Error) {
 	var records []Record
-	proposed := map[string]int16{}
-	for name, level := range img.Features {
-		proposed[name] = level
-	}
+	current, proposed := img.FeatureLevels(), img.FeatureLevels()
 	for _, u := range updates {
 		proposed[u.Name] = u.Level
 	}
 	for _, u := range updates {
-		if err := c.checkFeatureUpdate(img, u, proposed); err != nil {
+		if err := c.checkFeatureUpdate(img, u, current[u.Name], proposed); err != nil {
 			return nil, err
 		}
-		if img.Features[u.Name] != u.Level {
+		if current[u.Name] != u.Level {
 			records = append(records, &FeatureRecord{Name: u.Name, Level: u.Level})
 		}
 		if u.Name == ELRVersion && u.Level == 0 && img.UsesELR() {
@@ -57,11 +54,10 @@ func (c *Controller) UpdateFeatures(img *Image, updates []FeatureUpdate, validat
 	return records, nil
 }
 
-func (c *Controller) checkFeatureUpdate(img *Image, u FeatureUpdate, proposed map[string]int16) *Error {
+func (c *Controller) checkFeatureUpdate(img *Image, u FeatureUpdate, current int16, proposed map[string]int16) *Error {
 	invalid := func(reason string) *Error {
 		return refuse(CodeInvalidUpdateVersion, "Invalid update version %d for feature %s. %s", u.Level, u.Name, reason)
 	}
-	current := img.Features[u.Name]
 	switch {
 	case u.Type < UpgradeOnly || u.Type > UnsafeDowngrade:
 		return invalid("The controller does not support the given upgrade type.")
@@ -77,8 +73,11 @@ func (c *Controller) checkFeatureUpdate(img *Image, u FeatureUpdate, proposed ma
 	case u.Level > current && u.Type != UpgradeOnly:
 		return invalid("Can't downgrade to a newer version.")
 	}
-	if u.Name == MetadataVersion {
+	switch {
+	case u.Name == MetadataVersion:
 		return checkMetadataVersion(current, u)
+	case u.Name == KRaftVersion && u.Level != current:
+		return invalid("Can't downgrade the version of this feature.")
 	}
 	if u.Name == ELRVersion && u.Level > 0 && proposed[MetadataVersion] < elrNeeds {
 		return invalid(fmt.Sprintf("%s could not be set to %d because it depends on %s level %d", u.Name, u.Level, MetadataVersion, elrNeeds))

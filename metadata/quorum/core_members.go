@@ -268,9 +268,9 @@ func (c *Core) cannotRemove(node int32, dir metadata.UUID, is ...error) error {
 
 // voterKey writes a voter as Kafka does (ReplicaKey).
 func voterKey(node int32, dir metadata.UUID) string {
-	text := "Optional.empty"
+	text := "<undefined>"
 	if dir != metadata.ZeroUUID {
-		text = "Optional[" + dir.String() + "]"
+		text = dir.String()
 	}
 	return fmt.Sprintf("ReplicaKey(id=%d, directoryId=%s)", node, text)
 }

@@ -121,7 +121,7 @@ func TestVotersComeAndGo(t *testing.T) {
 		if err := leader.AddVoter(within(t), v); err != nil {
 			t.Fatal(err)
 		}
-		want := fmt.Sprintf("The voter id for ReplicaKey(id=%d, directoryId=Optional[%s]) is already part of the set of voters [ReplicaKey(id=1, ", v.ID, v.Dir)
+		want := fmt.Sprintf("The voter id for ReplicaKey(id=%d, directoryId=%s) is already part of the set of voters [ReplicaKey(id=1, ", v.ID, v.Dir)
 		if err := leader.AddVoter(within(t), v); !errors.Is(err, ErrDuplicateVoter) || !strings.HasPrefix(err.Error(), want) {
 			t.Error(err)
 		}
