@@ -125,7 +125,7 @@ func CompareBinaries(ctx context.Context, o BinariesOptions) (*BinariesReport, e
 		return nil, fmt.Errorf("cannot make a directory for the runs' data: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	c := &binariesRun{opts: o, dir: dir, report: &BinariesReport{Environment: DescribeEnvironment(dir, "", "", nil), Pairs: o.Pairs}}
+	c := &binariesRun{opts: o, dir: dir, report: &BinariesReport{Environment: DescribeEnvironment(dir, Invocation{}), Pairs: o.Pairs}}
 	c.evener = NewEvener(dir, c.report.Environment.MemBytes)
 	c.progress = NewProgress(o.Progress, o.Terminal, 2*o.Pairs*len(o.Rows))
 	defer c.progress.Finish()

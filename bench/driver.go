@@ -179,11 +179,6 @@ func (d *Driver) ResidentBytes() int64 {
 	return m.RSS
 }
 
-// DescribeEnvironment looks the machine up; dataDir is where the logs go.
-func DescribeEnvironment(dataDir, version, commit string, command []string) Environment {
-	return describeEnvironment(dataDir, Options{Version: version, Commit: commit, Command: command})
-}
-
 // FileSystemOf names the file system and the device that hold a path.
 func FileSystemOf(path string) (fileSystem, device string, err error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")

@@ -27,16 +27,16 @@ type Environment struct {
 	Command []string `json:"command"`
 }
 
-// describeEnvironment looks the machine up. dataDir is where the logs go.
-func describeEnvironment(dataDir string, opts Options) Environment {
+// DescribeEnvironment looks the machine up. dataDir is where the logs go.
+func DescribeEnvironment(dataDir string, by Invocation) Environment {
 	env := Environment{
-		Commit:     opts.Commit,
-		Version:    opts.Version,
+		Commit:     by.Commit,
+		Version:    by.Version,
 		GoVersion:  runtime.Version(),
 		Kernel:     "unknown",
 		CPUs:       runtime.NumCPU(),
 		FileSystem: "unknown",
-		Command:    opts.Command,
+		Command:    by.Command,
 	}
 	if env.Commit == "" {
 		env.Commit = "unknown"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,13 +44,9 @@ type LinkedInOptions struct {
 	// Profile says which profiles of the brokers are kept.
 	Profile ProfileOptions
 
-	// Executable, TempDir, OutDir, Command, Version, Commit, and the progress
-	// settings are as in Options.
-	Executable, TempDir, OutDir string
-	Command                     []string
-	Version, Commit             string
-	Progress                    io.Writer
-	Terminal                    bool
+	Invocation
+	// TempDir and OutDir are as in Options.
+	TempDir, OutDir string
 }
 
 // DefaultLinkedInOptions run in two minutes on two cores.
@@ -139,7 +134,7 @@ func RunLinkedIn(ctx context.Context, opts LinkedInOptions) (*LinkedInReport, er
 		clusters: make(map[TargetName]*linkedInCluster), histograms: make(map[string][]NamedHistogram),
 		timelines: Timelines{SchemaVersion: SchemaVersion},
 		report: &LinkedInReport{SchemaVersion: SchemaVersion, Started: started.UTC(), Repetitions: opts.Repetitions,
-			Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
+			Environment: DescribeEnvironment(tempDir, opts.Invocation)}}
 	if l.report.OutDir, err = makeResultDir(opts.OutDir, "linkedin", started, l.report.Environment.Commit); err != nil {
 		return nil, err
 	}

@@ -51,13 +51,9 @@ type ScaleOptions struct {
 
 	// Overrides are key=value settings of the broker to start.
 	Overrides []string
-	// Executable, TempDir, OutDir, Command, Version, Commit, Progress and
-	// Terminal are as in Options.
-	Executable, TempDir, OutDir string
-	Command                     []string
-	Version, Commit             string
-	Progress                    io.Writer
-	Terminal                    bool
+	Invocation
+	// TempDir and OutDir are as in Options.
+	TempDir, OutDir string
 }
 
 // The limits of the scale checks.
@@ -297,7 +293,7 @@ func RunScale(ctx context.Context, opts ScaleOptions) (*ScaleReport, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + generatorProcs))
 	started := time.Now()
 	s := &scaleRun{opts: opts, tempDir: tempDir, report: &ScaleReport{SchemaVersion: SchemaVersion, Started: started.UTC(),
-		Environment: describeEnvironment(tempDir, Options{Commit: opts.Commit, Version: opts.Version, Command: opts.Command})}}
+		Environment: DescribeEnvironment(tempDir, opts.Invocation)}}
 	s.evener = NewEvener(tempDir, s.report.Environment.MemBytes)
 	s.profiles = NewProfiles(opts.Profile, s.report.Environment, tempDir, started)
 	s.batch = BuildBatch(100, scaleBatchBytes, 0, started.UnixMilli())

@@ -43,13 +43,18 @@ type Options struct {
 	// Profile says which profiles of the broker are kept.
 	Profile ProfileOptions
 
-	// Executable is the freshet binary that is started as broker, floor and
-	// null server.
-	Executable string
+	Invocation
 	// TempDir is where data directories are made: the file system under test.
 	TempDir string
 	// OutDir gets the results; empty makes bench-out/<date>-<commit>.
 	OutDir string
+}
+
+// Invocation is what a benchmark knows of the command that runs it.
+type Invocation struct {
+	// Executable is the freshet binary that is started as broker, floor and
+	// null server.
+	Executable string
 	// Command is the command line, Version and Commit the binary's own, for the
 	// record. An empty commit is looked up in the binary's build information.
 	Command         []string
@@ -181,7 +186,7 @@ func RunSuite(ctx context.Context, opts Options) (*Report, error) {
 	s.report = &Report{
 		SchemaVersion: SchemaVersion,
 		Started:       started.UTC(),
-		Environment:   describeEnvironment(tempDir, opts),
+		Environment:   DescribeEnvironment(tempDir, opts.Invocation),
 		Repetitions:   opts.Repetitions,
 	}
 	s.evener = NewEvener(tempDir, s.report.Environment.MemBytes)

@@ -72,29 +72,5 @@ type configChange struct {
 
 // alterConfigs applies the changes to one resource.
 func alterConfigs(ctx context.Context, cl *kgo.Client, kind kmsg.ConfigResourceType, name string, changes []configChange, validateOnly bool) error {
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	req.ValidateOnly = validateOnly
-	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType = kind
-	r.ResourceName = name
-	for _, change := range changes {
-		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-		c.Name = change.name
-		c.Op = change.op
-		if change.op != kmsg.IncrementalAlterConfigOpDelete {
-			c.Value = kmsg.StringPtr(change.value)
-		}
-		r.Configs = append(r.Configs, c)
-	}
-	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, r := range resp.Resources {
-		if err := newBrokerError(r.ErrorCode, r.ErrorMessage); err != nil {
-			return err
-		}
-	}
-	return nil
+	return alterResources(ctx, cl, []resourceChange{{kind, name, changes}}, validateOnly)
 }

@@ -215,16 +215,8 @@ func createTopic(ctx context.Context, cl *kgo.Client, spec newTopicSpec, validat
 		t.Configs = append(t.Configs, c)
 	}
 	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		if err := newBrokerError(t.ErrorCode, t.ErrorMessage); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := ask(ctx, cl, req)
+	return err
 }
 
 // createPartitions raises the topic's number of partitions to count; replicas
@@ -241,16 +233,8 @@ func createPartitions(ctx context.Context, cl *kgo.Client, topic string, count i
 		t.Assignment = append(t.Assignment, a)
 	}
 	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		if err := newBrokerError(t.ErrorCode, t.ErrorMessage); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := ask(ctx, cl, req)
+	return err
 }
 
 // deleteTopics deletes the topics and returns the first error; the others are
@@ -267,16 +251,8 @@ func deleteTopics(ctx context.Context, cl *kgo.Client, names []string) error {
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		if err := newBrokerError(t.ErrorCode, t.ErrorMessage); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := ask(ctx, cl, req)
+	return err
 }
 
 // topicFilter is Kafka's IncludeList: a regular expression that must match the

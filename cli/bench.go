@@ -125,31 +125,33 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	if len(o.Overrides) > 0 && o.BootstrapServer != "" {
 		return failf("--override sets the broker that bench starts; an outside broker has its own configuration")
 	}
-	if o.Executable, err = os.Executable(); err != nil {
-		return failf("cannot find this binary to start it as the broker: %v", err)
-	}
 	o.Floor, o.Null = f.floor, f.null
 	if o.Profile, err = f.prof.options(); err != nil {
 		return err
 	}
-	o.Command = append([]string{"freshet"}, os.Args[1:]...)
-	o.Version, o.Commit = Version, Commit
-	if !f.quiet {
-		o.Progress = cmd.ErrOrStderr()
-		o.Terminal = writesToTerminal(o.Progress)
+	if o.Invocation, err = invocation(cmd, f.quiet); err != nil {
+		return err
 	}
 	report, err := bench.RunSuite(cmd.Context(), *o)
 	if err != nil {
 		return benchError(cmd.Context(), err)
 	}
 	drawReport(cmd.ErrOrStderr(), report.OutDir)
-	switch f.out.format {
-	case "json":
-		return report.WriteJSON(cmd.OutOrStdout())
-	case "table":
-		return report.WriteTable(cmd.OutOrStdout())
+	return writeReport(cmd.OutOrStdout(), f.out.format, report)
+}
+
+// invocation is this command line, with a progress display unless quiet.
+func invocation(cmd *cobra.Command, quiet bool) (bench.Invocation, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return bench.Invocation{}, failf("cannot find this binary to start it as a broker: %v", err)
 	}
-	return failf("unknown output format %q: use table or json", f.out.format)
+	by := bench.Invocation{Executable: self, Command: append([]string{"freshet"}, os.Args[1:]...), Version: Version, Commit: Commit}
+	if !quiet {
+		by.Progress = cmd.ErrOrStderr()
+		by.Terminal = writesToTerminal(by.Progress)
+	}
+	return by, nil
 }
 
 func writesToTerminal(w io.Writer) bool {

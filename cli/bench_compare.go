@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,21 +138,12 @@ func (f *compareFlags) run(cmd *cobra.Command) error {
 	if f.out.format != "table" && f.out.format != "json" {
 		return failf("unknown output format %q: use table or json", f.out.format)
 	}
-	o.Command = append([]string{"freshet"}, os.Args[1:]...)
-	o.Version, o.Commit = Version, Commit
-	if !f.quiet {
-		o.Progress = cmd.ErrOrStderr()
-		o.Terminal = writesToTerminal(o.Progress)
-	}
 	report, err := compare.Run(cmd.Context(), *o)
 	if err != nil {
 		return benchError(cmd.Context(), err)
 	}
 	drawReport(cmd.ErrOrStderr(), report.OutDir)
-	if f.out.format == "json" {
-		return report.WriteJSON(cmd.OutOrStdout())
-	}
-	return report.WriteTable(cmd.OutOrStdout())
+	return writeReport(cmd.OutOrStdout(), f.out.format, report)
 }
 
 // translate reads the flags that are not options as they stand.
@@ -196,8 +186,8 @@ func (f *compareFlags) translate(cmd *cobra.Command) error {
 		o.BrokerOverrides[name] = append(o.BrokerOverrides[name], setting)
 	}
 	o.HeapOpts = strings.Fields(f.heap)
-	if o.Executable, err = os.Executable(); err != nil {
-		return failf("cannot find this binary to start it as a broker: %v", err)
+	if o.Invocation, err = invocation(cmd, f.quiet); err != nil {
+		return err
 	}
 	o.CacheDir = kafkadist.CacheDir()
 	return nil

@@ -91,15 +91,8 @@ func consumerPerfOptions(s *jopt.Set, props clientProps) ([]kgo.Opt, error) {
 	if strings.EqualFold(props["enable.auto.commit"], "false") {
 		opts = append(opts, kgo.DisableAutoCommit())
 	}
-	b := &optionBuilder{role: roleConsumer}
-	for name, set := range groupProps {
-		if v, ok := props[name]; ok {
-			if err := set(b, v); err != nil {
-				return nil, fmt.Errorf("invalid value %q for client property %s: %w", v, name, err)
-			}
-		}
-	}
-	return append(opts, b.opts...), nil
+	of, err := groupOptions(props)
+	return append(opts, of...), err
 }
 
 // checkConsumerPerf are the tool's rules and warnings, in its words.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,14 +75,8 @@ func (f *linkedInFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	o.HeapOpts = strings.Fields(f.heap)
-	if o.Executable, err = os.Executable(); err != nil {
-		return failf("cannot find this binary to start it as the broker: %v", err)
-	}
-	o.Command = append([]string{"freshet"}, os.Args[1:]...)
-	o.Version, o.Commit = Version, Commit
-	if !f.quiet {
-		o.Progress = cmd.ErrOrStderr()
-		o.Terminal = writesToTerminal(o.Progress)
+	if o.Invocation, err = invocation(cmd, f.quiet); err != nil {
+		return err
 	}
 	report, err := bench.RunLinkedIn(cmd.Context(), *o)
 	if err != nil {

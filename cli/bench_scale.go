@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,14 +69,8 @@ func (f *scaleFlags) run(cmd *cobra.Command) error {
 	if o.Profile, err = f.prof.options(); err != nil {
 		return err
 	}
-	if o.Executable, err = os.Executable(); err != nil {
-		return failf("cannot find this binary to start it as the broker: %v", err)
-	}
-	o.Command = append([]string{"freshet"}, os.Args[1:]...)
-	o.Version, o.Commit = Version, Commit
-	if !f.quiet {
-		o.Progress = cmd.ErrOrStderr()
-		o.Terminal = writesToTerminal(o.Progress)
+	if o.Invocation, err = invocation(cmd, f.quiet); err != nil {
+		return err
 	}
 	report, err := bench.RunScale(cmd.Context(), *o)
 	if err != nil {

@@ -110,10 +110,7 @@ func awaitController(ctx context.Context, cl *kgo.Client, servers string, timeou
 		for _, seed := range cl.SeedBrokers() {
 			req := kmsg.NewPtrDescribeClusterRequest()
 			req.EndpointType = endpointControllers
-			resp, err := req.RequestWith(ctx, brokerClient{seed})
-			if err == nil {
-				err = newBrokerError(resp.ErrorCode, resp.ErrorMessage)
-			}
+			resp, err := ask(ctx, brokerClient{seed}, req)
 			if err == nil && resp.ControllerID >= 0 {
 				return resp, nil
 			}
@@ -158,12 +155,12 @@ func (a *admin) nodes(ctx context.Context, fenced bool) (*kmsg.DescribeClusterRe
 	if a.controllers {
 		req.EndpointType = endpointControllers
 	}
-	resp, err := req.RequestWith(ctx, a.any)
+	resp, err := ask(ctx, a.any, req)
 	if err != nil {
 		return nil, err
 	}
 	sort.Slice(resp.Brokers, func(i, j int) bool { return resp.Brokers[i].NodeID < resp.Brokers[j].NodeID })
-	return resp, newBrokerError(resp.ErrorCode, resp.ErrorMessage)
+	return resp, nil
 }
 
 // reassignments lists the moves under way (KIP-455): of keys, or all when keys
@@ -176,10 +173,7 @@ func (a *admin) reassignments(ctx context.Context, keys []partitionKey) (map[par
 		t.Topic, t.Partitions = topic.name, topic.partitions
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, a.any)
-	if err == nil {
-		err = newBrokerError(resp.ErrorCode, resp.ErrorMessage)
-	}
+	resp, err := ask(ctx, a.any, req)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +202,7 @@ func (a *admin) reassign(ctx context.Context, targets map[partitionKey][]int32, 
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, a.any)
-	if err == nil {
-		err = newBrokerError(resp.ErrorCode, resp.ErrorMessage)
-	}
+	resp, err := ask(ctx, a.any, req)
 	if err != nil {
 		return nil, err
 	}
@@ -239,10 +230,7 @@ func (a *admin) elect(ctx context.Context, unclean bool, keys []partitionKey) (m
 		t.Topic, t.Partitions = topic.name, topic.partitions
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, a.any)
-	if err == nil {
-		err = newBrokerError(resp.ErrorCode, nil)
-	}
+	resp, err := ask(ctx, a.any, req)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +255,13 @@ func (a *admin) alter(ctx context.Context, resources []resourceChange) error {
 	if len(resources) == 0 {
 		return nil
 	}
+	return alterResources(ctx, a.any, resources, false)
+}
+
+// alterResources asks for changes of settings, or whether they would do.
+func alterResources(ctx context.Context, to kmsg.Requestor, resources []resourceChange, validateOnly bool) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.ValidateOnly = validateOnly
 	for _, rc := range resources {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = rc.kind, rc.name
@@ -281,16 +275,8 @@ func (a *admin) alter(ctx context.Context, resources []resourceChange) error {
 		}
 		req.Resources = append(req.Resources, r)
 	}
-	resp, err := req.RequestWith(ctx, a.any)
-	if err != nil {
-		return err
-	}
-	for _, r := range resp.Resources {
-		if err := newBrokerError(r.ErrorCode, r.ErrorMessage); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := ask(ctx, to, req)
+	return err
 }
 
 // quorum describes the metadata quorum (KIP-595).
@@ -300,11 +286,8 @@ func (a *admin) quorum(ctx context.Context) (*kmsg.DescribeQuorumResponse, error
 	t.Topic = metadataTopicName
 	t.Partitions = append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
 	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, a.any)
+	resp, err := ask(ctx, a.any, req)
 	if err != nil {
-		return nil, err
-	}
-	if err := newBrokerError(resp.ErrorCode, resp.ErrorMessage); err != nil {
 		return nil, err
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
@@ -388,11 +371,7 @@ func (a *admin) logDirs(ctx context.Context, broker int32, keys []partitionKey) 
 	if err != nil {
 		return nil, err
 	}
-	resp, err := req.RequestWith(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	return resp, newBrokerError(resp.ErrorCode, nil)
+	return ask(ctx, to, req)
 }
 
 // moveDirs asks the brokers to move replicas to log directories and returns

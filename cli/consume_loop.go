@@ -78,6 +78,12 @@ func consumeOptions(spec consumeSpec, props clientProps) ([]kgo.Opt, error) {
 	if !spec.autoCommit {
 		opts = append(opts, kgo.DisableAutoCommit())
 	}
+	of, err := groupOptions(props)
+	return append(opts, of...), err
+}
+
+// groupOptions are the options of a member of a group that properties set.
+func groupOptions(props clientProps) ([]kgo.Opt, error) {
 	b := &optionBuilder{role: roleConsumer}
 	for name, set := range groupProps {
 		if v, ok := props[name]; ok {
@@ -86,7 +92,7 @@ func consumeOptions(spec consumeSpec, props clientProps) ([]kgo.Opt, error) {
 			}
 		}
 	}
-	return append(opts, b.opts...), nil
+	return b.opts, nil
 }
 
 // resetOffset reads auto.offset.reset.

@@ -101,11 +101,8 @@ func newClusterUnregister() *cobra.Command {
 func (a *admin) unregister(ctx context.Context, id int32) error {
 	req := kmsg.NewPtrUnregisterBrokerRequest()
 	req.BrokerID = id
-	resp, err := req.RequestWith(ctx, a.any)
-	if err != nil {
-		return err
-	}
-	return newBrokerError(resp.ErrorCode, resp.ErrorMessage)
+	_, err := ask(ctx, a.any, req)
+	return err
 }
 
 func newClusterEndpoints() *cobra.Command {

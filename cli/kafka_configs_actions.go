@@ -357,10 +357,7 @@ func (c *configsCommand) resourceNames(ctx context.Context, kind string) ([]stri
 func (c *configsCommand) configResourceNames(ctx context.Context, kind string) ([]string, error) {
 	req := kmsg.NewPtrListConfigResourcesRequest()
 	req.ResourceTypes = []int8{int8(configResources[kind].kind)}
-	resp, err := req.RequestWith(ctx, c.cl)
-	if err == nil {
-		err = newBrokerError(resp.ErrorCode, nil)
-	}
+	resp, err := ask(ctx, c.cl, req)
 	if isUnsupported(err) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
 		return nil, nil
 	}

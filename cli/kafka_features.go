@@ -78,11 +78,7 @@ func (a *admin) features(ctx context.Context, node int32) (*kmsg.ApiVersionsResp
 	}
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "freshet", softwareVersion()
-	resp, err := req.RequestWith(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	return resp, newBrokerError(resp.ErrorCode, nil)
+	return ask(ctx, to, req)
 }
 
 func featuresText(resp *kmsg.ApiVersionsResponse) string {

@@ -97,11 +97,8 @@ func chosenBrokers(ctx context.Context, cl *kgo.Client, list string) ([]int32, e
 func describeLogDirs(ctx context.Context, cl *kgo.Client, broker int32, topics map[string]bool) ([]ordered, error) {
 	req := kmsg.NewPtrDescribeLogDirsRequest()
 	req.Topics = nil
-	resp, err := req.RequestWith(ctx, brokerClient{cl.Broker(int(broker))})
+	resp, err := ask(ctx, brokerClient{cl.Broker(int(broker))}, req)
 	if err != nil {
-		return nil, err
-	}
-	if err := newBrokerError(resp.ErrorCode, nil); err != nil {
 		return nil, err
 	}
 	dirs := []ordered{}
@@ -164,10 +161,7 @@ func runBrokerAPIVersions(ctx context.Context, t *toolIO, s *jopt.Set) error {
 		fmt.Fprintf(t.out, "%s:%d (id: %d rack: %s isFenced: false) -> ", b.Host, b.Port, b.NodeID, rack)
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.ClientSoftwareName, req.ClientSoftwareVersion = "freshet", softwareVersion()
-		resp, err := req.RequestWith(ctx, brokerClient{cl.Broker(int(b.NodeID))})
-		if err == nil {
-			err = newBrokerError(resp.ErrorCode, nil)
-		}
+		resp, err := ask(ctx, brokerClient{cl.Broker(int(b.NodeID))}, req)
 		if err != nil {
 			fmt.Fprintf(t.out, "ERROR: %s\n", message(err))
 			continue

@@ -354,11 +354,8 @@ func (v *quorumVoter) add(ctx context.Context, a *admin) error {
 	req := kmsg.NewPtrAddRaftVoterRequest()
 	req.TimeoutMillis = requestTimeoutMs
 	req.VoterID, req.VoterDirectoryID, req.Listeners = v.id, v.dir, v.listeners
-	resp, err := req.RequestWith(ctx, a.any)
-	if err != nil {
-		return err
-	}
-	return newBrokerError(resp.ErrorCode, resp.ErrorMessage)
+	_, err := ask(ctx, a.any, req)
+	return err
 }
 
 // readVoter takes a controller's id, directory id and addresses from its
@@ -476,9 +473,6 @@ func newQuorumRemove(b *bootstrapFlags) *cobra.Command {
 func removeVoter(ctx context.Context, a *admin, id int32, dir topicID) error {
 	req := kmsg.NewPtrRemoveRaftVoterRequest()
 	req.VoterID, req.VoterDirectoryID = id, dir
-	resp, err := req.RequestWith(ctx, a.any)
-	if err != nil {
-		return err
-	}
-	return newBrokerError(resp.ErrorCode, resp.ErrorMessage)
+	_, err := ask(ctx, a.any, req)
+	return err
 }

@@ -99,11 +99,11 @@ func describeByID(ctx context.Context, cl *kgo.Client, id topicID, ifExists bool
 
 // fetchBrokers lists the live brokers.
 func fetchBrokers(ctx context.Context, cl *kgo.Client) ([]kmsg.DescribeClusterResponseBroker, error) {
-	resp, err := kmsg.NewPtrDescribeClusterRequest().RequestWith(ctx, cl)
+	resp, err := ask(ctx, cl, kmsg.NewPtrDescribeClusterRequest())
 	if err != nil {
 		return nil, err
 	}
-	return resp.Brokers, newBrokerError(resp.ErrorCode, resp.ErrorMessage)
+	return resp.Brokers, nil
 }
 
 // listReassignments asks for moves in progress; a broker that does not know the
@@ -123,10 +123,7 @@ func listReassignments(ctx context.Context, cl *kgo.Client, topics []topicDetail
 		}
 		req.Topics = append(req.Topics, rt)
 	}
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = newBrokerError(resp.ErrorCode, resp.ErrorMessage)
-	}
+	resp, err := ask(ctx, cl, req)
 	if isUnsupported(err) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
 		return moves, nil
 	}

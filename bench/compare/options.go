@@ -3,7 +3,6 @@ package compare
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -75,8 +74,7 @@ type Options struct {
 	Overrides       []string
 	BrokerOverrides map[string][]string
 
-	// Executable is the freshet binary.
-	Executable string
+	bench.Invocation
 	// KafkaHome is an unpacked Apache Kafka release; empty fetches one by Maven.
 	KafkaHome string
 	// HeapOpts are the Kafka broker's heap flags, as in KAFKA_HEAP_OPTS.
@@ -86,11 +84,7 @@ type Options struct {
 	// TempDir is where all data directories are made: the file system under test.
 	TempDir string
 	// OutDir gets the results; empty makes bench-out/<date>-compare.
-	OutDir          string
-	Command         []string
-	Version, Commit string
-	Progress        io.Writer
-	Terminal        bool
+	OutDir string
 }
 
 // Defaults compare this binary with Apache Kafka in less than ten minutes on

@@ -64,7 +64,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		histograms: make(map[string][]taggedHistogram),
 		process:    make(map[string]map[string][]float64)}
 	s.report = &Report{SchemaVersion: SchemaVersion, Started: started.UTC(), Clients: opts.Clients, Warmup: opts.Warmup,
-		Environment: bench.DescribeEnvironment(tempDir, opts.Version, opts.Commit, opts.Command)}
+		Environment: bench.DescribeEnvironment(tempDir, opts.Invocation)}
 	if opts.Cluster > 1 {
 		s.report.Cluster = opts.Cluster
 	}
