@@ -26,6 +26,8 @@ type activeController struct {
 		// gone are brokers whose connections broke and who were not heard of
 		// since: a new process of theirs need not wait for a session to end.
 		gone map[int32]bool
+		// recoveries compare the logs of replicas that all restarted uncleanly.
+		recoveries *metadata.Recoveries
 	}
 }
 
@@ -47,6 +49,7 @@ func newActiveController(b *Broker) *activeController {
 	a.mu.term = -1
 	a.mu.liveness = metadata.NewLiveness(int64(role.SessionTimeoutMs), int64(role.DisconnectGraceMs))
 	a.mu.gone = map[int32]bool{}
+	a.mu.recoveries = metadata.NewRecoveries(int64(role.UncleanRecoveryTimeoutMs))
 	return a
 }
 
@@ -145,6 +148,7 @@ func (a *activeController) run(ctx context.Context) {
 		}
 		last = now
 		timer.Reset(a.fenceSilent())
+		a.recover()
 		if role.AutoLeaderRebalance && now.After(nextBalance) {
 			nextBalance = now.Add(time.Duration(role.LeaderImbalanceCheckSeconds) * time.Second)
 			if a.balance() {
@@ -184,6 +188,7 @@ func (a *activeController) activate() bool {
 		}
 	}
 	a.mu.liveness.Activate(img, monotonicMs(), down)
+	a.mu.recoveries.Clear()
 	return true
 }
 
@@ -285,7 +290,8 @@ func whyUnavailable(img *metadata.Image, topic *metadata.Topic, index int32) str
 	case len(waits) > 0:
 		return fmt.Sprintf("%s waits for one of the brokers %v, which alone are known to hold everything acknowledged", name, waits)
 	case len(p.LastKnownELR) > 0:
-		return fmt.Sprintf("%s has no replica left that is known to hold everything; broker %v led last", name, p.LastKnownELR)
+		return fmt.Sprintf("%s has no replica left that is known to hold everything: the brokers %v did until they restarted uncleanly; "+
+			"the longest log leads once the brokers %v have reported theirs", name, p.LastKnownELR, p.Replicas)
 	}
 	return fmt.Sprintf("%s has replicas on the brokers %v, none of which can lead", name, p.Replicas)
 }

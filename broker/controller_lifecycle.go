@@ -238,6 +238,9 @@ func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 			req.OfflineLogDirs = append(req.OfflineLogDirs, d.DirectoryID)
 		}
 	}
+	if logs := b.leaderlessLogs(); len(logs) > 0 {
+		req.UnknownTags.Set(heartbeatLogsTag, logs)
+	}
 	sent := time.Now()
 	answer, err := lc.channel.ask(ctx, req)
 	if err != nil {
@@ -339,13 +342,14 @@ const (
 )
 
 // imageChanged lets a heartbeat follow when another broker begins to stop: the
-// controller lets that one go when all brokers are known to know of it.
+// controller lets that one go when all brokers are known to know of it. So it
+// does when a partition has no leader, which the ends of the logs may decide on.
 func (lc *lifecycle) imageChanged(old, next *metadata.Image) {
 	begun := slices.ContainsFunc(next.Brokers, func(b metadata.Broker) bool {
 		before := old.Broker(b.ID)
 		return b.InControlledShutdown && (before == nil || !before.InControlledShutdown)
 	})
-	if !begun {
+	if !begun && !asksForLogs(old, next) {
 		return
 	}
 	go func() { // the image is published after this

@@ -15,7 +15,8 @@ import (
 //	v2  cordoned log directories (KIP-1066)
 //
 // The answer carries, in tagged fields of ours, the index of the metadata it is
-// about and the controller's wall clock.
+// about and the controller's wall clock. The request, in one of ours too, may
+// carry where logs end (controller_recovery.go).
 func init() {
 	registerController(controllerAPI{Key: 63, Min: 0, Max: 2, decide: decideHeartbeat, refuse: refuseHeartbeat})
 }
@@ -57,6 +58,11 @@ func decideHeartbeat(b *Broker, r *Request) (kmsg.Response, error) {
 	if refused != nil {
 		return refuseHeartbeat(req, refused), nil
 	}
+	req.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == heartbeatLogsTag {
+			b.ctl.active.reported(img, req.BrokerID, req.BrokerEpoch, value)
+		}
+	})
 	resp := kmsg.NewPtrBrokerHeartbeatResponse()
 	resp.IsCaughtUp, resp.IsFenced, resp.ShouldShutdown = reply.IsCaughtUp, reply.IsFenced, reply.ShouldShutDown
 	resp.UnknownTags.Set(heartbeatIndexTag, binary.BigEndian.AppendUint64(nil, uint64(img.Index)))

@@ -55,6 +55,6 @@ func (b *Broker) controller() *metadata.Controller {
 	return &metadata.Controller{
 		NodeID: cfg.NodeID, Config: cfg, NumPartitions: cfg.NumPartitions, ReplicationFactor: cfg.DefaultReplicationFactor,
 		MinInsyncReplicas: cfg.MinInsyncReplicas, UncleanLeaderElection: cfg.Role.UncleanElectionEnable,
-		NewID: metadata.RandomUUID, Rand: b.ctl.rand,
+		Longest: b.ctl.active.longest, NewID: metadata.RandomUUID, Rand: b.ctl.rand,
 	}
 }

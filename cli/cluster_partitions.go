@@ -139,11 +139,11 @@ func leaderless(v *clusterView, p *partitionDetail) partitionTrouble {
 			trouble.do += ". Only if that is impossible: " + unclean
 		}
 	case len(p.LastKnownELR) > 0:
-		trouble.text = fmt.Sprintf("%%s: no leader. Every replica that had all records has since lost some in a crash of its machine; the last one known to lead was broker %s. Reading and writing are stopped.",
+		trouble.text = fmt.Sprintf("%%s: no leader. Every replica that had all records (%s) has since restarted after a crash of its machine and may have lost some. Reading and writing are stopped until the longest log is found.",
 			joinInts(p.LastKnownELR, ", "))
-		trouble.do = "start all brokers of its replicas (" + joinInts(p.Replicas, ", ") + ")"
+		trouble.do = "start all brokers of its replicas (" + joinInts(p.Replicas, ", ") + "): the longest log then leads by itself; without some of them it does after freshet.unclean.recovery.timeout.ms"
 		if len(rest) > 0 {
-			trouble.do += ", then: " + unclean
+			trouble.do += ". Not to wait: " + unclean
 		}
 	default:
 		trouble.text = "%s: no leader, and no replica is known to have all records. Reading and writing are stopped."

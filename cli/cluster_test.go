@@ -100,7 +100,7 @@ func TestHealth(t *testing.T) {
 	f("an election is due", "critical no-leader", "no leader, though broker 2 has all records and is up", "ask again", func(v *clusterView) {
 		v.Topics[0].Partitions[0].Leader = -1
 	})
-	f("nobody is complete", "critical no-leader", "the last one known to lead was broker 3", "start all brokers of its replicas (1, 2, 3), then: kafka-leader-election.sh",
+	f("nobody is complete", "critical no-leader", "Every replica that had all records (3) has since restarted", "start all brokers of its replicas (1, 2, 3): the longest log then leads by itself; without some of them it does after freshet.unclean.recovery.timeout.ms. Not to wait: kafka-leader-election.sh",
 		func(v *clusterView) {
 			p := orders(v, 0)
 			p.ISR, p.Leader, p.LastKnownELR = nil, -1, []int32{3}

@@ -35,6 +35,7 @@ type RoleConfig struct {
 	LeaderImbalanceCheckSeconds int64
 	UncleanElectionEnable       bool // unclean.leader.election.enable of the brokers
 	UncleanElectionIntervalMs   int64
+	UncleanRecoveryTimeoutMs    int32 // freshet.unclean.recovery.timeout.ms
 }
 
 // QuorumVoter is one entry of controller.quorum.voters, or of the initial
@@ -185,6 +186,7 @@ func (c *BrokerConfig) fillRole(r *reader) (err error) {
 		LeaderImbalanceCheckSeconds: r.int64("leader.imbalance.check.interval.seconds"),
 		UncleanElectionEnable:       r.bool("unclean.leader.election.enable"),
 		UncleanElectionIntervalMs:   r.int64("unclean.leader.election.interval.ms"),
+		UncleanRecoveryTimeoutMs:    r.int32("freshet.unclean.recovery.timeout.ms"),
 	}
 	c.Role.Voters, err = parseVoters(r.list("controller.quorum.voters"))
 	return err

@@ -34,10 +34,21 @@ type Controller struct {
 	// that do not set them.
 	MinInsyncReplicas     int32
 	UncleanLeaderElection bool
+	// Longest is the live replica with the longest log of a partition without a
+	// leader, -1 when that is not known; nil knows of none. See Recoveries.
+	Longest func(img *Image, topicID UUID, partition int32) int32
 	// NewID makes topic ids: RandomUUID, or a seeded source in tests.
 	NewID func() UUID
 	// Rand places replicas; nil starts at the first broker each time.
 	Rand *rand.Rand
+}
+
+// longest is c.Longest, -1 without one.
+func (c *Controller) longest(img *Image, topicID UUID, partition int32) int32 {
+	if c.Longest == nil {
+		return noLeader
+	}
+	return c.Longest(img, topicID, partition)
 }
 
 // maxPartitionsPerRequest bounds what one request may create, as Kafka does

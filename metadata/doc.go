@@ -5,6 +5,8 @@
 //
 //	Liveness    learns of heartbeats and broken connections and says which
 //	            brokers are to be fenced. Pure: it is told the time.
+//	Recoveries  learns how long logs are where nobody is known to hold
+//	            everything, and says which replica is to lead. Pure, as Liveness.
 //	Controller  looks at an Image and a wish, decides, and returns Records or a
 //	            refusal. Pure: no clock, disk or randomness of its own.
 //	Apply       makes the next Image out of an Image and Records. Pure.
@@ -30,8 +32,10 @@
 //     stands still, so they have everything committed. They stop being eligible
 //     when the ISR is large enough again, or when they restart in a way that may
 //     have lost what they had.
-//   - If nobody is left, the replica that led last leads again once it is back.
-//     Any other election is unclean and happens only where
+//   - If nobody is left, because all restarted uncleanly, the replica with the
+//     longest log leads, once Recoveries has heard of all logs or waited long
+//     enough. Those that had everything until then are in LastKnownELR. Any other
+//     election is unclean and happens only where
 //     unclean.leader.election.enable or an operator asks for it. Both kinds mark
 //     the partition as recovering, and Losses finds them, to be reported.
 //   - The leader epoch grows with every election and when a replica is taken
@@ -41,7 +45,8 @@
 // the scripts in testdata tell what happens in prose and commands.
 //
 // The rules, error codes and messages are those of Apache Kafka's controller.
-// Where they differ: eligible replicas are always among the replicas; a
+// Where they differ: LastKnownELR is what KIP-966 says, where Kafka keeps the
+// last leader in it; eligible replicas are always among the replicas; a
 // cancelled reassignment never puts a replica in the ISR unelected; new replicas
 // are spread evenly also where Kafka's placer leaves brokers without leaders; and
 // partitions added during a reassignment get the number of replicas it aims at.

@@ -26,9 +26,10 @@ type ElectionResult struct {
 
 // ElectLeaders decides on elections that an operator asks for. partitions nil
 // stands for all; of those only the ones are reported that needed an election.
-// Preferred elections never lose anything; an unclean one takes the first live
-// replica for a partition without a leader, and Losses tells what that may cost
-// (Kafka: ReplicationControlManager.electLeaders).
+// Preferred elections never lose anything; an unclean one takes a live replica
+// for a partition without a leader, that with the longest log if that is known,
+// else the first, and Losses tells what that may cost (Kafka:
+// ReplicationControlManager.electLeaders, which takes the first).
 func (c *Controller) ElectLeaders(img *Image, kind ElectionType, partitions []TopicPartition) ([]ElectionResult, []Record, *Error) {
 	if kind != ElectPreferred && kind != ElectUnclean {
 		return nil, nil, refuse(CodeInvalidRequest, "Unknown election type %d", kind)
@@ -75,7 +76,7 @@ func (c *Controller) electLeader(img *Image, topic *Topic, partition int32, kind
 	change := settings.change(p, acceptable(img, p, img.Active))
 	change.election = electPreferred
 	if kind == ElectUnclean {
-		change.election = electUnclean
+		change.election, change.longest = electUnclean, c.longest(img, topic.ID, partition)
 	}
 	next := change.build(img.defaultDir)
 	switch {
@@ -121,6 +122,9 @@ func (c *Controller) electWhere(img *Image, maxMoves int, kind election, allowed
 			}
 			change := settings.change(p, acceptable(img, p, img.Active))
 			change.election = kind
+			if kind == electUnclean {
+				change.longest = c.longest(img, topic.ID, int32(i))
+			}
 			next := change.build(img.defaultDir)
 			if next == nil || next.Leader == p.Leader {
 				continue

@@ -50,8 +50,10 @@ func checkPartition(t fataler, img *Image, topic *Topic, i int, p *Partition) {
 		bad("directories")
 	case !containsAll(p.Replicas, p.AddingReplicas) || !containsAll(p.Replicas, p.RemovingReplicas):
 		bad("adding or removing outside the replicas")
-	case len(p.LastKnownELR) > 1 || len(p.LastKnownELR) == 1 && p.Leader != noLeader:
-		bad("last known leader")
+	case repeats(p.LastKnownELR) || !containsAll(p.Replicas, p.LastKnownELR):
+		bad("last known ELR")
+	case len(without(p.LastKnownELR, slices.Concat(p.ISR, p.ELR))) < len(p.LastKnownELR):
+		bad("the last known ELR overlaps with the ISR or the ELR")
 	case !img.UsesELR() && (len(p.ISR) == 0 || len(p.ELR) > 0):
 		bad("without ELR the ISR is never empty")
 	}

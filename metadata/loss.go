@@ -17,9 +17,8 @@ type Loss struct {
 	// InSync and Eligible are the replicas that were known to hold everything and
 	// did not come to lead.
 	InSync, Eligible []int32
-	// LastLeader: the leader is the one that led last, taken because every
-	// replica that held everything restarted uncleanly.
-	LastLeader bool
+	// Restarted are replicas that held everything until they restarted uncleanly.
+	Restarted []int32
 }
 
 // String is the loss as one sentence for the log.
@@ -30,8 +29,8 @@ func (l Loss) String() string {
 		why = fmt.Sprintf("the replicas in sync (%s) were not available", joinIDs(l.InSync))
 	case len(l.Eligible) > 0:
 		why = fmt.Sprintf("the eligible replicas (%s) were not available", joinIDs(l.Eligible))
-	case l.LastLeader:
-		why = "every replica that held everything committed restarted uncleanly, and this one led last"
+	case len(l.Restarted) > 0:
+		why = fmt.Sprintf("every replica that held everything committed (%s) restarted uncleanly", joinIDs(l.Restarted))
 	}
 	return fmt.Sprintf("broker %d leads partition %s-%d from leader epoch %d on after an unclean election: %s; "+
 		"acknowledged records that it does not hold are lost", l.Leader, l.Topic, l.Partition, l.LeaderEpoch, why)
@@ -60,7 +59,7 @@ func Losses(img *Image, records []Record) []Loss {
 		}
 		losses = append(losses, Loss{
 			Topic: topic.Name, Partition: next.Partition, Leader: next.Leader, LeaderEpoch: next.LeaderEpoch,
-			InSync: p.ISR, Eligible: p.ELR, LastLeader: slices.Contains(p.LastKnownELR, next.Leader),
+			InSync: p.ISR, Eligible: p.ELR, Restarted: p.LastKnownELR,
 		})
 	}
 	for _, r := range records {

@@ -63,7 +63,7 @@ func (c *Controller) minISRChanged(img *Image, configs []Record) []Record {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	concerns := func(p *Partition) bool { return len(p.ELR) > 0 && len(p.ISR) > 0 }
+	concerns := func(p *Partition) bool { return len(p.ELR)+len(p.LastKnownELR) > 0 && len(p.ISR) > 0 }
 	changes := leaderChanges{}
 	for _, topic := range sortedTopicsWith(after, concerns) {
 		settings := c.settings(after, topic)

@@ -22,8 +22,9 @@ type Partition struct {
 	// committed, and has not reported itself ready (Kafka: LeaderRecoveryState).
 	Recovering bool `json:"recovering,omitempty"`
 	// ELR are replicas outside the ISR that hold everything committed
-	// (KIP-966). LastKnownELR, while there is no leader, is the replica that led
-	// last.
+	// (KIP-966). LastKnownELR are those that did until they restarted in a way
+	// that may have lost some of it. Both are empty while the ISR is large enough
+	// to commit.
 	ELR          []int32 `json:"elr,omitempty"`
 	LastKnownELR []int32 `json:"lastKnownElr,omitempty"`
 	// AddingReplicas and RemovingReplicas are the replicas that a reassignment

@@ -12,7 +12,8 @@ const (
 	// electPreferred is electOnline, but takes the preferred replica if it is in
 	// sync.
 	electPreferred
-	// electUnclean is electOnline, but takes any live replica rather than none.
+	// electUnclean is electOnline, but takes any live replica rather than none: the
+	// one with the longest log where logs were compared, else the first.
 	electUnclean
 )
 
@@ -26,16 +27,21 @@ type partitionChange struct {
 	removing []int32
 	adding   []int32
 	elr      []int32
+	// lastKnown are replicas that were in elr until they restarted uncleanly.
+	lastKnown []int32
 	// recovering is what the leader reports of itself.
 	recovering bool
 	// restarted is a broker that came back without having stopped cleanly: it
 	// may lack records that it had; -1 for none. forgotten is one that is
 	// unregistered.
 	restarted, forgotten int32
-	// lost: the restarted one holds nothing at all, so it is also not the one to
-	// come back to as the last leader.
+	// lost: the restarted one holds nothing at all, so it is not waited for.
 	lost     bool
 	election election
+	// longest is the replica to lead when none is known to hold everything, or
+	// when the election is unclean: its log is the longest of those found; -1
+	// while nobody has compared them.
+	longest int32
 	// acceptable tells whether a broker may lead: it is active and the directory
 	// of its replica works.
 	acceptable func(id int32) bool
@@ -48,7 +54,7 @@ type partitionChange struct {
 func (s *topicSettings) change(p *Partition, acceptable func(int32) bool) partitionChange {
 	return partitionChange{
 		from: p, isr: p.ISR, replicas: p.Replicas, removing: p.RemovingReplicas, adding: p.AddingReplicas,
-		elr: p.ELR, recovering: p.Recovering, restarted: -1, forgotten: -1,
+		elr: p.ELR, lastKnown: p.LastKnownELR, recovering: p.Recovering, restarted: -1, forgotten: -1, longest: noLeader,
 		acceptable: acceptable, withELR: s.elr, minISR: min(s.minISR, len(p.Replicas)),
 	}
 }
@@ -68,13 +74,13 @@ func (c *partitionChange) build(dirs func(broker int32) UUID) *Partition {
 			c.isr = []int32{leader}
 			c.elr = without(c.elr, c.isr)
 			if len(c.isr) >= c.minISR { // it commits alone from now on
-				c.elr = nil
+				c.elr, c.lastKnown = nil, nil
 			}
 		}
 	}
 	if unclean {
 		// What the others have may differ from the new leader's log from here on.
-		c.isr, c.elr, c.recovering = []int32{leader}, nil, true
+		c.isr, c.elr, c.lastKnown, c.recovering = []int32{leader}, nil, nil, true
 	}
 	// A replica that is taken away must not go on following: a new epoch says so.
 	bump := electing || !containsAll(c.replicas, from.Replicas)
@@ -83,7 +89,7 @@ func (c *partitionChange) build(dirs func(broker int32) UUID) *Partition {
 	}
 	next.ISR, next.ELR, next.Recovering = c.isr, c.elr, c.recovering
 	next.AddingReplicas, next.RemovingReplicas = c.adding, c.removing
-	next.LastKnownELR = c.lastKnown(&next)
+	next.LastKnownELR = c.lastKnown
 	if !slices.Equal(c.replicas, from.Replicas) {
 		next.Replicas, next.Dirs = c.replicas, replicaDirs(from, c.replicas, dirs)
 	}
@@ -112,32 +118,62 @@ func (c *partitionChange) completeReassignment() {
 
 // findEligible finds the replicas outside the ISR that hold everything
 // committed. Below min ISR the high watermark stands still, so whoever was in
-// the ISR then stays eligible until the ISR is large enough again.
+// the ISR then stays eligible until the ISR is large enough again. One that
+// restarts uncleanly meanwhile is remembered as one that held everything.
 func (c *partitionChange) findEligible() {
-	if !c.withELR || len(c.isr) >= c.minISR {
+	switch {
+	case !c.withELR:
 		c.elr = nil
 		return
+	case len(c.isr) >= c.minISR:
+		c.elr, c.lastKnown = nil, nil
+		return
 	}
-	before := c.elr
-	c.elr = nil
-	keep := func(id int32) {
-		if id != c.restarted && slices.Contains(c.replicas, id) && !slices.Contains(c.isr, id) && !slices.Contains(c.elr, id) {
-			c.elr = append(c.elr, id)
+	eligible := newIDSet(c.replicas, c.isr, []int32{c.restarted})
+	eligible.add(c.elr)
+	eligible.add(c.from.ISR)
+	if c.forgotten >= 0 && len(c.isr)+len(eligible.ids) > 1 { // else it is the last one that has everything
+		eligible.ids = without(eligible.ids, []int32{c.forgotten})
+	}
+	known := newIDSet(c.replicas, c.isr, eligible.ids)
+	known.add(c.lastKnown)
+	known.add(c.elr)
+	known.add(c.from.ISR)
+	if c.lost {
+		known.ids = without(known.ids, []int32{c.restarted})
+	}
+	if c.forgotten >= 0 && len(c.isr)+len(eligible.ids)+len(known.ids) > 1 {
+		known.ids = without(known.ids, []int32{c.forgotten})
+	}
+	c.elr, c.lastKnown = eligible.sorted(c.elr), known.sorted(c.lastKnown)
+}
+
+// idSet gathers ids of replicas, except some.
+type idSet struct {
+	of     []int32
+	except [2][]int32
+	ids    []int32
+}
+
+func newIDSet(of, except, others []int32) idSet {
+	return idSet{of: of, except: [2][]int32{except, others}}
+}
+
+func (s *idSet) add(ids []int32) {
+	for _, id := range ids {
+		if slices.Contains(s.of, id) && !slices.Contains(s.except[0], id) && !slices.Contains(s.except[1], id) && !slices.Contains(s.ids, id) {
+			s.ids = append(s.ids, id)
 		}
 	}
-	for _, id := range before {
-		keep(id)
+}
+
+// sorted are the ids in order; before itself when they are the same.
+func (s *idSet) sorted(before []int32) []int32 {
+	slices.Sort(s.ids)
+	if slices.Equal(s.ids, before) {
+		return before
 	}
-	for _, id := range c.from.ISR {
-		keep(id)
-	}
-	if c.forgotten >= 0 && len(c.isr)+len(c.elr) > 1 { // else it is the last one that has everything
-		c.elr = without(c.elr, []int32{c.forgotten})
-	}
-	slices.Sort(c.elr)
-	if slices.Equal(c.elr, before) {
-		c.elr = before
-	}
+	return s.ids
 }
 
 // elect chooses the leader. unclean says that it may lack committed records.
@@ -153,8 +189,9 @@ func (c *partitionChange) elect() (leader int32, unclean bool) {
 			return id, false
 		}
 	}
-	if id := c.lastLeader(); id >= 0 {
-		return id, true
+	nobody := len(c.isr) == 0 && len(c.elr) == 0
+	if (nobody || c.election == electUnclean) && slices.Contains(c.replicas, c.longest) && c.acceptable(c.longest) {
+		return c.longest, true
 	}
 	if c.election == electUnclean {
 		for _, id := range c.replicas {
@@ -170,39 +207,6 @@ func (c *partitionChange) elect() (leader int32, unclean bool) {
 // eligible while none is.
 func (c *partitionChange) mayLead(id int32) bool {
 	return (slices.Contains(c.isr, id) || len(c.isr) == 0 && slices.Contains(c.elr, id)) && c.acceptable(id)
-}
-
-// lastLeader is the replica that led last, to be taken when no replica is known
-// to hold everything committed any more because all of them restarted
-// uncleanly; -1 while it is away (KIP-966, balanced recovery).
-func (c *partitionChange) lastLeader() int32 {
-	if !c.withELR || len(c.isr) > 0 || len(c.elr) > 0 || len(c.from.LastKnownELR) != 1 {
-		return -1
-	}
-	id := c.from.LastKnownELR[0]
-	if c.lost && id == c.restarted || !slices.Contains(c.replicas, id) || !c.acceptable(id) {
-		return -1
-	}
-	return id
-}
-
-// lastKnown is the last known leader: remembered when the ISR becomes empty,
-// and dropped when there is a leader again.
-func (c *partitionChange) lastKnown(next *Partition) []int32 {
-	from := c.from
-	switch {
-	case !c.withELR:
-		return from.LastKnownELR
-	case next.Leader != noLeader:
-		return nil
-	case c.lost && slices.Contains(from.LastKnownELR, c.restarted):
-		return nil
-	case len(next.ISR) == 0 && len(from.ISR) > 0 && from.Leader != noLeader:
-		return []int32{from.Leader}
-	case len(next.ISR) == 0 && len(from.ISR) == 1 && len(from.LastKnownELR) == 0:
-		return from.ISR
-	}
-	return from.LastKnownELR
 }
 
 // replicaDirs are the directories for replicas: known ones stay.

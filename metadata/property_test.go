@@ -23,6 +23,9 @@ type world struct {
 	starts  map[int32]byte
 	logs    map[TopicPartition]*replicaLogs
 	losses  int
+	// recoveries compare logs, in milliseconds of nowMs.
+	recoveries *Recoveries
+	nowMs      int64
 	// mayLoseRecords: machines lose power, which only eligible leader replicas
 	// make safe.
 	mayLoseRecords bool
@@ -35,14 +38,17 @@ type replicaLogs struct {
 	committed int
 }
 
-const worldBrokers = 5
+const (
+	worldBrokers    = 5
+	worldRecoveryMs = 100
+)
 
 var worldPartitions = []TopicPartition{{"a", 0}, {"a", 1}, {"b", 0}, {"risky", 0}}
 
 func newWorld(t *rapid.T, withELR bool) *world {
 	w := &world{
 		t: t, c: testController(), img: NewImage(), up: map[int32]bool{}, damaged: map[int32]bool{}, noted: map[int32]int64{}, starts: map[int32]byte{},
-		logs: map[TopicPartition]*replicaLogs{}, mayLoseRecords: withELR,
+		logs: map[TopicPartition]*replicaLogs{}, mayLoseRecords: withELR, recoveries: NewRecoveries(worldRecoveryMs),
 	}
 	w.c.Config = anyConfig{}
 	w.apply([]Record{&ClusterRecord{ClusterID: "c"}, &FeatureRecord{Name: MetadataVersion, Level: 30}})
@@ -191,6 +197,42 @@ func (w *world) heartbeat(id int32, shutdown bool) {
 	w.apply(records)
 	if reply.ShouldShutDown {
 		w.up[id] = false
+	}
+}
+
+// report has a broker say where its logs end.
+func (w *world) report(id int32) {
+	var logs []ReplicaLog
+	for _, tp := range worldPartitions {
+		topic := w.img.Topic(tp.Topic)
+		if p := topic.Partition(tp.Partition); p.Leader == noLeader && slices.Contains(p.Replicas, id) {
+			logs = append(logs, ReplicaLog{topic.ID, tp.Partition, p.LeaderEpoch, LogEnd{0, int64(w.logs[tp].held[id])}})
+		}
+	}
+	w.recoveries.Report(w.img, id, w.img.BrokerEpoch(id), logs)
+}
+
+// recover elects the longest logs, and checks that they are: of the logs that
+// could be had none is longer, and one that could not be had was waited for. Only
+// a broker that died since it reported may be elected without being up.
+func (w *world) recover() {
+	for _, r := range w.recoveries.Due(w.img, w.nowMs) {
+		topic := w.img.TopicByID(r.TopicID)
+		held := w.logs[TopicPartition{topic.Name, r.Partition}].held
+		p := topic.Partition(r.Partition)
+		for _, id := range p.Replicas {
+			switch reported := !slices.Contains(r.Missing, id); {
+			case reported && w.serves(id) && w.serves(r.Leader) && held[id] > held[r.Leader]:
+				w.t.Fatalf("%s: broker %d has %d records and broker %d is to lead with %d: %s", topic.Name, id, held[id], r.Leader, held[r.Leader], &r)
+			case !reported && w.nowMs < worldRecoveryMs:
+				w.t.Fatalf("%s: broker %d was not waited for: %s", topic.Name, id, &r)
+			}
+		}
+		if records := w.c.Recover(w.img, []Recovery{r}); len(records) == 0 {
+			w.t.Fatalf("nobody was elected: %s, %+v", &r, *p)
+		} else {
+			w.apply(records)
+		}
 	}
 }
 
@@ -356,6 +398,27 @@ func (w *world) brokerActions() map[string]func(*rapid.T) {
 				if w.up[id] {
 					w.heartbeat(id, false)
 				}
+			}
+		},
+		"logs are compared": func(*rapid.T) {
+			w.nowMs += int64(rapid.IntRange(0, worldRecoveryMs).Draw(w.t, "ms"))
+			for id := range int32(worldBrokers) {
+				if w.serves(id) {
+					w.report(id)
+				}
+			}
+			w.recover()
+		},
+		"power fails everywhere and comes back": func(*rapid.T) {
+			if !w.mayLoseRecords {
+				return
+			}
+			for id := range int32(worldBrokers) {
+				w.machineDies(id)
+			}
+			for id := range int32(worldBrokers) {
+				w.register(id, false)
+				w.heartbeat(id, false)
 			}
 		},
 		"controlled shutdown": func(*rapid.T) {

@@ -26,7 +26,9 @@ type stage struct {
 	c    *Controller
 	img  *Image
 	live *Liveness
-	now  int64
+	// recoveries wait a minute.
+	recoveries *Recoveries
+	now        int64
 	// incarnations counts the starts of each broker.
 	incarnations map[int32]byte
 }
@@ -34,9 +36,11 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	c := testController()
 	c.Config = anyConfig{}
+	recoveries := NewRecoveries(60_000)
+	c.Longest = recoveries.Longest
 	return &stage{
 		t: t, c: c, img: mustApply(t, NewImage(), []Record{&ClusterRecord{ClusterID: "c"}}),
-		live: NewLiveness(9000, 200), incarnations: map[int32]byte{},
+		live: NewLiveness(9000, 200), recoveries: recoveries, incarnations: map[int32]byte{},
 	}
 }
 
@@ -116,7 +120,7 @@ func describePartition(p *Partition) string {
 	for _, list := range []struct {
 		name string
 		ids  []int32
-	}{{"elr", p.ELR}, {"last led by", p.LastKnownELR}, {"replicas", p.Replicas}, {"adding", p.AddingReplicas}, {"removing", p.RemovingReplicas}} {
+	}{{"elr", p.ELR}, {"last known elr", p.LastKnownELR}, {"replicas", p.Replicas}, {"adding", p.AddingReplicas}, {"removing", p.RemovingReplicas}} {
 		if len(list.ids) > 0 {
 			fmt.Fprintf(&out, ", %s %v", list.name, list.ids)
 		}

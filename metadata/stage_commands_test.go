@@ -16,6 +16,7 @@ func init() { // brokers runs others
 		"register":          (*stage).doRegister,
 		"heartbeat":         (*stage).doHeartbeat,
 		"after":             (*stage).doAfter,
+		"log":               (*stage).doLog,
 		"disconnected":      (*stage).doDisconnected,
 		"failover":          (*stage).doFailover,
 		"fence":             (*stage).doFence,
@@ -103,10 +104,60 @@ func (s *stage) doHeartbeat(args []string, named map[string]string) string {
 	return text
 }
 
-// doAfter plays: after MS: the clock goes on, and brokers that time out are fenced.
-func (s *stage) doAfter(args []string, _ map[string]string) string {
+// doAfter plays: after MS: the clock goes on, brokers that time out are fenced,
+// and recoveries that have waited long enough end. Brokers that are up send
+// heartbeats meanwhile with: alive=ID,…
+func (s *stage) doAfter(args []string, named map[string]string) string {
 	s.now += int64(s.number(args[0]))
-	return s.apply(s.c.FenceBroker(s.img, s.live.Tick(s.img, s.now)...), nil)
+	for _, id := range s.ids(named["alive"]) {
+		s.live.Heartbeat(id, s.img.BrokerEpoch(id), s.img.Index, s.now)
+	}
+	text := s.apply(s.c.FenceBroker(s.img, s.live.Tick(s.img, s.now)...), nil)
+	if recovered := s.recover(); recovered != "" {
+		return strings.TrimPrefix(text, "no change\n") + recovered
+	}
+	return text
+}
+
+// doLog plays: log ID TOPIC-0=EPOCH:OFFSET…: the broker reports where its logs
+// end. leader-epoch=N: of the partition as it knows it. epoch=N: its own.
+func (s *stage) doLog(args []string, named map[string]string) string {
+	id := s.number(args[0])
+	var logs []ReplicaLog
+	epoch := s.img.BrokerEpoch(id)
+	if named["epoch"] != "" {
+		epoch = int64(s.number(named["epoch"]))
+	}
+	for _, key := range sortedKeys(named) {
+		last, end, found := strings.Cut(named[key], ":")
+		if !found {
+			continue
+		}
+		topic, p := s.partition(key)
+		l := ReplicaLog{TopicID: topic.ID, Partition: s.tp(key).Partition, LeaderEpoch: p.LeaderEpoch, LogEnd: LogEnd{s.number(last), int64(s.number(end))}}
+		if named["leader-epoch"] != "" {
+			l.LeaderEpoch = s.number(named["leader-epoch"])
+		}
+		logs = append(logs, l)
+	}
+	s.recoveries.Report(s.img, id, epoch, logs)
+	if text := s.recover(); text != "" {
+		return text
+	}
+	return "no change\n"
+}
+
+// recover elects whom the reports of logs decide on.
+func (s *stage) recover() string {
+	due := s.recoveries.Due(s.img, s.now)
+	if len(due) == 0 {
+		return ""
+	}
+	text := ""
+	for i := range due {
+		text += due[i].String() + "\n"
+	}
+	return text + s.apply(s.c.Recover(s.img, due), nil)
 }
 
 // doDisconnected plays: disconnected ID: the broker's last connection breaks.
@@ -120,6 +171,7 @@ func (s *stage) doDisconnected(args []string, _ map[string]string) string {
 // to these.
 func (s *stage) doFailover(_ []string, named map[string]string) string {
 	s.live = NewLiveness(9000, 200)
+	s.recoveries.Clear()
 	s.live.Activate(s.img, s.now, s.ids(named["down"]))
 	return ""
 }

@@ -13,7 +13,10 @@ type (
 		code  int16
 		epoch int64
 	}
-	heartbeat       struct{ r metadata.HeartbeatRequest }
+	heartbeat struct {
+		r    metadata.HeartbeatRequest
+		logs []metadata.ReplicaLog // of partitions without a leader
+	}
 	heartbeatAnswer struct {
 		code  int16
 		reply metadata.HeartbeatReply
@@ -34,9 +37,10 @@ type (
 
 // controllerState is the soft state of the active controller.
 type controllerState struct {
-	live   *metadata.Liveness
-	active bool
-	term   int // counts activations
+	live       *metadata.Liveness
+	recoveries *metadata.Recoveries
+	active     bool
+	term       int // counts activations
 }
 
 // decisions is the controller's decider, the same on every node.
@@ -61,6 +65,7 @@ func (b *broker) becomeController() {
 	c.active = true
 	c.term++
 	c.live = metadata.NewLiveness(sessionTimeoutMs, disconnectGraceMs)
+	c.recoveries = metadata.NewRecoveries(uncleanRecoveryMs)
 	var down []int32
 	for _, n := range b.node.world.nodes {
 		if n != b.node && !b.quorum.connected(n) {
@@ -101,6 +106,7 @@ func (b *broker) watchLiveness(term int) {
 			}
 		})
 	}
+	b.recoverLeaders()
 	b.proc.after(50*millisecond, func() { b.watchLiveness(term) })
 }
 
@@ -152,7 +158,10 @@ func (b *broker) heartbeat(req heartbeat, reply func(any)) {
 		var records []metadata.Record
 		answer, records, refused = b.decisions().Heartbeat(img, r)
 		return records
-	}, func(_ *metadata.Image, err error) {
+	}, func(img *metadata.Image, err error) {
+		if err == nil && refused == nil {
+			b.control.recoveries.Report(img, r.BrokerID, r.BrokerEpoch, req.logs)
+		}
 		reply(heartbeatAnswer{code: answerCode(refused, err), reply: answer})
 	})
 }

@@ -64,7 +64,7 @@ func (m *member) beat() {
 	}
 	r := metadata.HeartbeatRequest{BrokerID: b.node.id, BrokerEpoch: b.epoch, CurrentMetadataOffset: b.image().Index,
 		WantShutDown: m.wantShutdown}
-	b.ask(heartbeat{r}, func(body any) {
+	b.ask(heartbeat{r, b.leaderlessLogs()}, func(body any) {
 		a, ok := body.(heartbeatAnswer)
 		switch {
 		case m.beats != beat:
