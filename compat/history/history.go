@@ -86,6 +86,25 @@ func (h *History) Fail(id ID, at int64) {
 	w.outcome, w.returned = Failed, at
 }
 
+// Forgive takes back what was promised of a partition from an offset on, because
+// all that held it lost power before it was on their disks: acknowledged writes
+// there may be in the log or not. It returns how many they are. More writes may
+// follow.
+func (h *History) Forgive(partition int32, from int64) (writes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p := range h.producers {
+		for c := range h.producers[p].writes {
+			if w := &h.producers[p].writes[c]; w.partition == partition && w.outcome == OK && w.offset >= from {
+				w.outcome = Unknown
+				writes++
+			}
+		}
+	}
+	h.acked -= writes
+	return writes
+}
+
 // Acked is the number of acknowledged writes so far.
 func (h *History) Acked() int64 {
 	h.mu.Lock()

@@ -161,6 +161,29 @@ func TestForeignRecordIsFound(t *testing.T) {
 	wantViolation(t, s.Check(s.log), "(a)")
 }
 
+func TestForgivenTailMayBeLost(t *testing.T) {
+	s := filled()
+	from := s.log[150].Offset
+	in := func(r Read) bool { return r.Partition == s.log[150].Partition && r.Offset >= from }
+	count := int64(0)
+	for _, r := range s.log {
+		if in(r) {
+			count++
+		}
+	}
+	if n := s.Forgive(s.log[150].Partition, from); n != count || s.Acked() != 200-count {
+		t.Errorf("%d of %d writes are forgiven, %d are left", n, count, s.Acked())
+	}
+	kept := slices.DeleteFunc(slices.Clone(s.log), in)
+	if r := s.Check(kept); r.Broken != 0 || r.Unknown != count {
+		t.Errorf("the tail is lost: %+v", r)
+	}
+	if r := s.Check(s.log); r.Broken != 0 || r.Present != count {
+		t.Errorf("the tail is there: %+v", r)
+	}
+	wantViolation(t, s.Check(kept[1:]), "(b)") // nothing else is
+}
+
 func TestSentencesAreBounded(t *testing.T) {
 	s := filled()
 	if r := s.Check(nil); len(r.Violations) != maxViolations || r.Broken != 200 {

@@ -38,8 +38,9 @@ type disk struct {
 	full bool // writes that need space fail with ENOSPC
 	// failSyncIn makes the next fsync of a file below this directory fail; ""
 	// for none.
-	failSyncIn string
-	faults     int // errors given
+	failSyncIn  string
+	syncsFailed int
+	faults      int // errors given
 }
 
 var _ vfs.FS = (*disk)(nil)

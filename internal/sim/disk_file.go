@@ -102,6 +102,7 @@ func (f *diskFile) Sync() error {
 	if dir := f.disk.failSyncIn; dir != "" && strings.HasPrefix(f.name, dir) {
 		f.disk.failSyncIn = ""
 		f.disk.faults++
+		f.disk.syncsFailed++
 		f.node.pending = nil // the pages are clean now, and lost
 		return diskError("sync", f.name, syscall.EIO)
 	}

@@ -84,14 +84,22 @@ func (w *world) checkGroups() {
 			w.fail("(g) the leader of %s, %s, coordinates nothing", g.at, r.b.node)
 			return
 		}
-		found := w.committed(s, g)
+		found, gone := w.committed(s, g), 0
+		_, mayLack := w.recoveries.kept[g.at]
 		for _, n := range g.acked {
-			if found[n] != committedOffset(n) {
+			there := found[n] == committedOffset(n)
+			switch {
+			case !there && mayLack:
+				gone++ // on no disk when power failed everywhere
+			case !there:
 				w.fail("(g) commit %d of %s was acknowledged, and its coordinator %s says %d", n, g.groupID, r.b.node, found[n])
+				return
+			case gone > 0:
+				w.fail("(g) commit %d of %s is there, and one that was acknowledged before it is not", n, g.groupID)
 				return
 			}
 		}
-		w.trace.add("*", "%s: %d commits acknowledged, all there", g.groupID, len(g.acked))
+		w.trace.add("*", "%s: %d commits acknowledged, %d lost when power failed everywhere", g.groupID, len(g.acked), gone)
 	}
 }
 

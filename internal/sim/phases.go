@@ -148,6 +148,25 @@ func (w *world) quiet() bool {
 			return false
 		}
 	}
+	for _, at := range w.partitionsOf(dataTopic) {
+		if len(w.consumers) > 0 && w.read[at] < w.leaderEnd(at) {
+			return false
+		}
+	}
+	return w.settled()
+}
+
+// leaderEnd is where the leader's log ends, 0 while there is none.
+func (w *world) leaderEnd(at topicPartition) int64 {
+	if r := w.leaderReplica(at); r != nil {
+		return r.log.LogEndOffset()
+	}
+	return 0
+}
+
+// settled reports whether all replicas have the same log and know that it is
+// committed.
+func (w *world) settled() bool {
 	for _, topic := range []string{dataTopic, offsetTopic} {
 		for _, at := range w.partitionsOf(topic) {
 			leader := w.leaderReplica(at)
@@ -160,9 +179,6 @@ func (w *world) quiet() bool {
 				if r == nil || r.inFlight > 0 || r.log.LogEndOffset() != end || r.log.HighWatermark() != end {
 					return false
 				}
-			}
-			if topic == dataTopic && w.read[at] < end && len(w.consumers) > 0 {
-				return false
 			}
 		}
 	}

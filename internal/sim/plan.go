@@ -52,6 +52,9 @@ type plan struct {
 	lossPermille int
 	jitter       Time
 	faults       faultMix
+	// darkness: at the end, when all is healed, all machines lose power while
+	// clients write.
+	darkness bool
 }
 
 // newPlan draws a plan.
@@ -84,12 +87,13 @@ func newPlan(o Options, rng *rand.Rand) plan {
 	}
 	p.jitter = Time(1+rng.IntN(20)) * 100 * microsecond
 	p.faults = newFaultMix(rng, p.flushEach)
+	p.darkness = rng.IntN(2) == 0
 	return p
 }
 
 func (p *plan) String() string {
 	return fmt.Sprintf("nodes %d, partitions %d, replicas %d, min.insync.replicas %d, flush.messages=1 %v, segment.bytes %d, "+
-		"producers %d idempotent %d plain %d with acks=1, writes complete late %v, loss %d‰, faults %s",
+		"producers %d idempotent %d plain %d with acks=1, writes complete late %v, loss %d‰, faults %s, power fails everywhere at the end %v",
 		p.nodes, p.partitions, p.replicas, p.minInsync, p.flushEach, p.segmentBytes,
-		p.producers, p.plain, p.hasty, p.lateWrites, p.lossPermille, p.faults)
+		p.producers, p.plain, p.hasty, p.lateWrites, p.lossPermille, p.faults, p.darkness)
 }

@@ -49,6 +49,9 @@ type world struct {
 	// healedAt is what acked was when everything was healed.
 	healedAt map[topicPartition]int64
 
+	recoveries recoveries
+	lost       int64 // acknowledged writes that no disk had when power failed everywhere
+
 	violation string
 	faults    int // injected
 	phase     string
@@ -83,7 +86,7 @@ func Run(o Options, out io.Writer) (result Result) {
 	defer func() { rand.Reader = real }()
 
 	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{},
-		images: map[int64]uint64{}, newest: metadata.NewImage()}
+		images: map[int64]uint64{}, newest: metadata.NewImage(), recoveries: newRecoveries()}
 	w.plan = newPlan(o, rng.plan)
 	w.trace = newTrace(&w.sched, out)
 	w.net = newNetwork(&w.sched, rng.net, w.trace)
@@ -148,6 +151,7 @@ func (w *world) noteImage(n *node, img *metadata.Image) {
 	w.images[img.Index] = h.Sum64()
 	if img.Index > w.newest.Index {
 		w.traceMetadata(n, w.newest, img)
+		w.noteRecoveries(w.newest, img)
 		w.newest = img
 	}
 }
@@ -184,6 +188,12 @@ func (w *world) run() {
 	}
 	w.heal()
 	if !w.waitFor("every partition to take writes and every replica to be in sync", 60*second, w.recovered) {
+		return
+	}
+	if w.plan.darkness && !w.syncFailed() {
+		if w.failPowerEverywhere() {
+			w.check()
+		}
 		return
 	}
 	for _, p := range w.producers {

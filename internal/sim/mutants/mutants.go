@@ -71,6 +71,12 @@ var mutants = []mutant{
 	{"unclean-restart-stays-eligible", "a broker that lost what it had not synced stays electable", []edit{
 		{"metadata/registration.go", "return old != nil && r.PreviousBrokerEpoch >= 0 && old.keptEverything(r.PreviousBrokerEpoch)", "return old != nil"},
 	}},
+	{"shortest-log-leads", "after a power cut of all the shortest log is elected", []edit{
+		{"metadata/recovery.go", "found.Leader == noLeader || order > 0 ||", "found.Leader == noLeader || order < 0 ||"},
+	}},
+	{"longest-log-not-waited-for", "after a power cut of all the first who reports is elected", []edit{
+		{"metadata/recovery.go", "if len(found.Missing) > 0 && nowMs < open.deadlineMs {", "if len(found.Missing) > 0 && nowMs < 0 {"},
+	}},
 	{"stale-alter-partition", "the controller takes a change of the ISR that was asked for at older epochs, or with fenced brokers", []edit{
 		{"metadata/alter_partition.go", "	case a.LeaderEpoch < p.LeaderEpoch:\n		return CodeFencedLeaderEpoch, \"the leader epoch is not the current one\"\n", ""},
 		{"metadata/alter_partition.go", "	case a.PartitionEpoch < p.PartitionEpoch:\n		return CodeInvalidUpdateVersion, \"the partition epoch is not the current one\"\n", ""},
