@@ -33,6 +33,9 @@ type lifecycle struct {
 	// after an unclean one the controller does not count on what this broker
 	// had (KIP-966).
 	previousEpoch int64
+	// syncedEpoch is the one since which nothing is missing that was synced, -1
+	// for none.
+	syncedEpoch int64
 
 	epoch atomic.Int64 // broker epoch; -1 before the first registration
 	ready atomic.Bool  // everything is open and served: may be unfenced
@@ -77,9 +80,13 @@ const (
 	heartbeatClockTag = 10_001 // the controller's wall clock, ms
 )
 
+// registrationSyncedTag is a tagged field of ours in registrations: the epoch
+// since which nothing is missing that this broker had synced, int64.
+const registrationSyncedTag = 10_000
+
 func newLifecycle(b *Broker) *lifecycle {
 	lc := &lifecycle{broker: b, channel: &controllerChannel{broker: b}, incarnation: metadata.RandomUUID(),
-		previousEpoch: -1, freeBytes: freeBytes, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+		previousEpoch: -1, syncedEpoch: -1, freeBytes: freeBytes, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	lc.epoch.Store(-1)
 	lc.mu.unfenced, lc.mu.released = make(chan struct{}), make(chan struct{})
 	return lc
@@ -166,6 +173,9 @@ func (lc *lifecycle) registration() *kmsg.BrokerRegistrationRequest {
 	req.Version = 4
 	req.BrokerID, req.ClusterID, req.IncarnationID = cfg.NodeID, b.clusterID, lc.incarnation
 	req.PreviousBrokerEpoch = lc.previousEpoch
+	if lc.syncedEpoch >= 0 {
+		req.UnknownTags.Set(registrationSyncedTag, binary.BigEndian.AppendUint64(nil, uint64(lc.syncedEpoch)))
+	}
 	if cfg.Rack != "" {
 		req.Rack = &cfg.Rack
 	}

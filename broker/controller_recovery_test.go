@@ -141,6 +141,31 @@ func TestLongestLogLeadsWithoutTheMissing(t *testing.T) {
 	}
 }
 
+// A topic that syncs every record has lost nothing after a power cut of all, so
+// two of its replicas do not wait for the third.
+func TestSyncedTopicStaysEligibleAfterAPowerCutOfAll(t *testing.T) {
+	g := newGroup3(t, "min.insync.replicas", "2")
+	g.start(1, 2, 3)
+	one := "1"
+	resp := g.client(1).do(&kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{
+		{Topic: "t", NumPartitions: 1, ReplicationFactor: 3, Configs: []kmsg.CreateTopicsRequestTopicConfig{{Name: "flush.messages", Value: &one}}}}}).(*kmsg.CreateTopicsResponse)
+	if resp.Topics[0].ErrorCode != 0 {
+		t.Fatalf("%+v", resp.Topics[0])
+	}
+	size := g.fillT(10)
+	for id := range int32(3) {
+		g.kill(id + 1)
+		g.cutPower(id+1, 10*size+20) // and the beginning of a batch that nobody was told of
+	}
+	g.start(1, 2)
+	p := g.led(1, 0)
+	for id, b := range g.nodes {
+		if end := b.net.topics.name([]byte("t")).partition(0).log.LogEndOffset(); end != 10 {
+			t.Errorf("the log at node %d ends at %d, want 10; t-0 is %+v", id, end, *p)
+		}
+	}
+}
+
 func TestParseLogs(t *testing.T) {
 	if _, err := parseLogs(make([]byte, reportSize+1)); err == nil {
 		t.Error("a report that is cut off is read")

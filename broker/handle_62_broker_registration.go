@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"log/slog"
 
 	"freshet/metadata"
@@ -14,6 +15,9 @@ import (
 //	v2  log directories (KIP-858)
 //	v3  broker epoch of the last clean stop (KIP-966)
 //	v4  features with a least level of 0
+//
+// In a tagged field of ours a broker says since which epoch nothing is missing
+// that it had synced.
 func init() {
 	registerController(controllerAPI{Key: 62, Min: 0, Max: 4, decide: decideRegistration, refuse: refuseRegistration})
 }
@@ -30,6 +34,11 @@ func decideRegistration(b *Broker, r *Request) (kmsg.Response, error) {
 	if req.Version >= 3 {
 		registration.PreviousBrokerEpoch = req.PreviousBrokerEpoch
 	}
+	req.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == registrationSyncedTag && len(value) == 8 {
+			registration.SyncedBrokerEpoch = int64(binary.BigEndian.Uint64(value))
+		}
+	})
 	if req.Rack != nil {
 		registration.Rack = *req.Rack
 	}

@@ -73,7 +73,7 @@ func (b *Broker) openDirs(metadataDirID metadata.UUID) error {
 	}
 	b.member = newLifecycle(b)
 	var err error
-	if b.member.previousEpoch, err = b.previousEpoch(); err != nil {
+	if b.member.previousEpoch, b.member.syncedEpoch, err = b.previousEpoch(); err != nil {
 		_ = b.logs.Close(-1)
 	}
 	return err

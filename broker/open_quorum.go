@@ -91,9 +91,15 @@ func bootID() string {
 
 // previousEpoch is the broker epoch under which this node ran before, if
 // nothing it wrote then can be missing: it stopped cleanly, or the machine has
-// been up since and recovery found every log whole. Else it is -1.
-func (b *Broker) previousEpoch() (int64, error) {
-	if b.recoveredDamage() {
+// been up since and recovery found every log whole. Else it is -1. synced is the
+// epoch under which it ran if everything that it had synced is still there: after
+// a power loss torn tails are no sign of anything else.
+func (b *Broker) previousEpoch() (all, synced int64, err error) {
+	var have bootRecord
+	text, readErr := os.ReadFile(b.bootPath())
+	known := readErr == nil && json.Unmarshal(text, &have) == nil && have.BootID != ""
+	rebooted := known && have.BootID != bootID()
+	if b.recoveredDamage(rebooted) {
 		// The next start finds sound logs, and must not claim either, however
 		// early this process ends.
 		err := os.Remove(b.bootPath())
@@ -102,24 +108,25 @@ func (b *Broker) previousEpoch() (int64, error) {
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
-		return -1, err
+		return -1, -1, err
 	}
 	if epoch := b.logs.CleanShutdownEpoch(); epoch >= 0 {
-		return epoch, nil
+		return epoch, epoch, nil
 	}
-	var have bootRecord
-	text, err := os.ReadFile(b.bootPath())
-	if err != nil || json.Unmarshal(text, &have) != nil || have.BootID == "" || have.BootID != bootID() {
-		return -1, nil
+	switch {
+	case !known:
+		return -1, -1, nil
+	case rebooted:
+		return -1, have.BrokerEpoch, nil
 	}
-	return have.BrokerEpoch, nil
+	return have.BrokerEpoch, have.BrokerEpoch, nil
 }
 
-// recoveredDamage reports whether opening the logs cut something off, set
-// something aside or found something missing.
-func (b *Broker) recoveredDamage() bool {
+// recoveredDamage reports whether opening the logs set something aside, found
+// something missing or, unless the machine went down, cut something off.
+func (b *Broker) recoveredDamage(rebooted bool) bool {
 	return slices.ContainsFunc(b.logs.RecoveryReport().Partitions, func(r storage.PartitionRecovery) bool {
-		return r.TruncatedBytes > 0 || len(r.Quarantined) > 0 || r.MissingTo > 0
+		return r.TruncatedBytes > 0 && !rebooted || len(r.Quarantined) > 0 || r.MissingTo > 0
 	})
 }
 

@@ -82,7 +82,7 @@ func (r *TopicRecord) apply(b *builder) error {
 	if b.img.TopicByID(r.ID) != nil {
 		return fmt.Errorf("a topic with id %s exists", r.ID)
 	}
-	b.put(&Topic{Name: r.Name, ID: r.ID, Internal: IsInternal(r.Name)})
+	b.put(&Topic{Name: r.Name, ID: r.ID, Internal: IsInternal(r.Name), Synced: r.Synced})
 	if mayCollide(r.Name) {
 		key := unified(r.Name)
 		names, _ := b.img.collisions.get(key)
@@ -163,6 +163,9 @@ func (r *ConfigRecord) apply(b *builder) error {
 		if err != nil {
 			return err
 		}
+		if r.Key == flushMessages && (r.Value == nil || *r.Value != "1") {
+			topic.Synced = false // for good: what is acknowledged meanwhile may not be synced
+		}
 		if !b.configs[topic.ID] {
 			topic.Configs = maps.Clone(topic.Configs)
 			b.configs[topic.ID] = true
@@ -229,7 +232,7 @@ func (img *Image) Records() []Record {
 		records = append(records, &ProducerIDsRecord{BrokerID: -1, NextProducerID: img.NextProducerID})
 	}
 	for _, topic := range img.SortedTopics() {
-		records = append(records, &TopicRecord{Name: topic.Name, ID: topic.ID})
+		records = append(records, &TopicRecord{Name: topic.Name, ID: topic.ID, Synced: topic.Synced})
 		records = append(records, configRecords(ResourceTopic, topic.Name, topic.Configs)...)
 		for first := 0; first < len(topic.Partitions); first += partitionsPerRecord {
 			states := topic.Partitions[first:min(first+partitionsPerRecord, len(topic.Partitions))]

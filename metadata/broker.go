@@ -14,6 +14,9 @@ type Broker struct {
 	// died before it learned of its own epoch, and the next one knows an older one.
 	// 0 stands for Epoch.
 	CleanSince int64 `json:"cleanSince,omitempty"`
+	// SyncedSince is the same for what was synced: power losses do not break this
+	// chain, a disk that has lost something does.
+	SyncedSince int64 `json:"syncedSince,omitempty"`
 	// IncarnationID is what the broker's process chose at its start.
 	IncarnationID UUID       `json:"incarnationId,omitzero"`
 	Endpoints     []Endpoint `json:"endpoints,omitempty"`
@@ -60,6 +63,18 @@ func (b *Broker) cleanSince() int64 {
 		return b.CleanSince
 	}
 	return b.Epoch
+}
+
+// keptSynced tells the same of what the process had synced.
+func (b *Broker) keptSynced(epoch int64) bool {
+	return epoch > 0 && epoch <= b.Epoch && epoch >= b.syncedSince()
+}
+
+func (b *Broker) syncedSince() int64 {
+	if b.SyncedSince > 0 {
+		return b.SyncedSince
+	}
+	return b.cleanSince()
 }
 
 // Endpoint is the broker's endpoint for a listener, nil when it has none of
@@ -158,6 +173,9 @@ func (r *BrokerRecord) apply(b *builder) error {
 	}
 	if next.CleanSince == indexOfRecord {
 		next.CleanSince = index
+	}
+	if next.SyncedSince == indexOfRecord {
+		next.SyncedSince = index
 	}
 	if next.ShutdownIndex == indexOfRecord {
 		next.ShutdownIndex = index

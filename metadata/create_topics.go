@@ -108,7 +108,7 @@ func (c *Controller) createTopic(img *Image, topic *NewTopic, result *NewTopicRe
 	result.Configs = configs
 	result.NumPartitions = int32(len(partitions))
 	result.ReplicationFactor = int16(len(partitions[0].Replicas))
-	records := []Record{&TopicRecord{Name: topic.Name, ID: result.ID}}
+	records := []Record{&TopicRecord{Name: topic.Name, ID: result.ID, Synced: configs[flushMessages] == "1"}}
 	records = append(records, configRecords(ResourceTopic, topic.Name, configs)...)
 	return append(records, &PartitionsRecord{TopicID: result.ID, Partitions: partitions}), nil
 }

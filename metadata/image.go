@@ -35,9 +35,12 @@ type Image struct {
 
 // Topic is one topic.
 type Topic struct {
-	Name       string
-	ID         UUID
-	Internal   bool
+	Name     string
+	ID       UUID
+	Internal bool
+	// Synced: flush.messages=1 has been set since the topic was created, so that
+	// every acknowledged record was on its replicas' disks.
+	Synced     bool
 	Partitions []*Partition      // by partition number, without gaps
 	Configs    map[string]string // the topic's overrides, nil when it has none
 }

@@ -35,8 +35,9 @@ type FeatureRecord struct {
 
 // TopicRecord creates a topic without partitions.
 type TopicRecord struct {
-	Name string `json:"name"`
-	ID   UUID   `json:"id"`
+	Name   string `json:"name"`
+	ID     UUID   `json:"id"`
+	Synced bool   `json:"synced,omitempty"` // flush.messages=1 from the beginning
 }
 
 // PartitionsRecord adds partitions to a topic, from number First on.

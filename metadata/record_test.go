@@ -65,7 +65,7 @@ func TestEveryRecordReadsBack(t *testing.T) {
 		}},
 		&RemoveBrokerRecord{3, 9},
 		&FeatureRecord{"f", 2},
-		&TopicRecord{"t", UUID{1}},
+		&TopicRecord{"t", UUID{1}, true},
 		&PartitionsRecord{UUID{1}, 0, []Partition{{Replicas: []int32{1, 2, 3}, ISR: []int32{}, Leader: -1, ELR: []int32{1}, LastKnownELR: []int32{2}, Recovering: true}}},
 		&PartitionChangeRecord{UUID{1}, 0, Partition{Replicas: []int32{1, 2}, ISR: []int32{1}, AddingReplicas: []int32{2}, RemovingReplicas: []int32{1}}},
 		&LeadershipsRecord{UUID{1}, []Leadership{}},

@@ -21,6 +21,10 @@ type Registration struct {
 	// that it knows of, if nothing it had written since was lost; else -1. A broker
 	// that cannot say so may lack records it had acknowledged (KIP-966).
 	PreviousBrokerEpoch int64
+	// SyncedBrokerEpoch is the newest epoch under which the broker ran before, if
+	// everything it had synced since is still there; else 0 or -1. After a loss of
+	// power that is what is left of PreviousBrokerEpoch.
+	SyncedBrokerEpoch int64
 	// PredecessorGone says that the caller saw the broker's last process end
 	// (its connection broke), so that the new one need not wait for the session
 	// to time out.
@@ -56,10 +60,10 @@ func (c *Controller) RegisterBroker(img *Image, r Registration) ([]Record, *Erro
 	broker := r.broker(old)
 	broker.Fenced = true
 	if same {
-		broker.Epoch, broker.CleanSince, broker.Fenced = old.Epoch, old.CleanSince, old.Fenced
+		broker.Epoch, broker.CleanSince, broker.SyncedSince, broker.Fenced = old.Epoch, old.CleanSince, old.SyncedSince, old.Fenced
 		broker.InControlledShutdown, broker.ShutdownIndex = old.InControlledShutdown, old.ShutdownIndex
 	} else {
-		records = append(records, c.brokerRestarted(img, r.BrokerID, r.clean(old))...)
+		records = append(records, c.brokerRestarted(img, r.BrokerID, r.clean(old), r.synced(old))...)
 	}
 	return append(records, &BrokerRecord{Broker: broker}), nil
 }
@@ -70,14 +74,23 @@ func (r *Registration) clean(old *Broker) bool {
 	return old != nil && r.PreviousBrokerEpoch >= 0 && old.keptEverything(r.PreviousBrokerEpoch)
 }
 
+// synced tells whether the process has everything that the last one had synced.
+func (r *Registration) synced(old *Broker) bool {
+	return old != nil && old.keptSynced(r.SyncedBrokerEpoch) &&
+		!slices.ContainsFunc(old.Dirs, func(dir UUID) bool { return !slices.Contains(r.Dirs, dir) })
+}
+
 // broker is what the registration of a new process says.
 func (r *Registration) broker(old *Broker) Broker {
 	broker := Broker{
-		ID: r.BrokerID, Epoch: indexOfRecord, CleanSince: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints,
+		ID: r.BrokerID, Epoch: indexOfRecord, CleanSince: indexOfRecord, SyncedSince: indexOfRecord, IncarnationID: r.IncarnationID, Endpoints: r.Endpoints,
 		Features: r.Features, Rack: r.Rack, Dirs: r.Dirs, CordonedDirs: r.CordonedDirs,
 	}
 	if r.clean(old) {
 		broker.CleanSince = old.cleanSince()
+	}
+	if r.clean(old) || r.synced(old) {
+		broker.SyncedSince = old.syncedSince()
 	}
 	return broker
 }
@@ -106,15 +119,16 @@ func (c *Controller) RegisterAlone(img *Image, r Registration) ([]Record, *Error
 
 // brokerRestarted takes the broker's last incarnation out of what it led and
 // was in sync with, as fencing does. One that did not stop cleanly also loses
-// its eligibility until it has caught up, where that is kept track of (Kafka:
-// ReplicationControlManager.handleBrokerShutdown).
-func (c *Controller) brokerRestarted(img *Image, id int32, clean bool) []Record {
+// its eligibility until it has caught up, where that is kept track of; but not
+// for topics of which it had synced everything, if that is still there (Kafka:
+// ReplicationControlManager.handleBrokerShutdown, which knows no such topics).
+func (c *Controller) brokerRestarted(img *Image, id int32, clean, synced bool) []Record {
 	ids := []int32{id}
 	if clean || !img.UsesELR() {
 		return c.sweep(img, sweep{remove: ids, add: -1, restarted: -1, forgotten: -1}, concernsISR(ids))
 	}
 	inSync := concernsISR(ids)
-	return c.sweep(img, sweep{add: -1, restarted: id, forgotten: -1}, func(p *Partition) bool {
+	return c.sweep(img, sweep{add: -1, restarted: id, synced: synced, forgotten: -1}, func(p *Partition) bool {
 		return inSync(p) || slices.Contains(p.ELR, id)
 	})
 }

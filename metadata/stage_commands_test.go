@@ -46,7 +46,8 @@ func (s *stage) doBrokers(args []string, named map[string]string) string {
 }
 
 // doRegister plays: register ID: the broker starts anew. clean: it stopped in order before.
-// knows=N: it last knew of epoch N and has lost nothing since. gone: the
+// knows=N: it last knew of epoch N and has lost nothing since. synced=N: nothing
+// that it had synced. gone: the
 // controller saw its last process end. again: the same process
 // registers once more. rack=NAME dirs=N
 func (s *stage) doRegister(args []string, named map[string]string) string {
@@ -63,6 +64,9 @@ func (s *stage) doRegister(args []string, named map[string]string) string {
 	}
 	if has(args, "clean") {
 		r.PreviousBrokerEpoch = s.img.BrokerEpoch(id)
+	}
+	if named["synced"] != "" {
+		r.SyncedBrokerEpoch = int64(s.number(named["synced"]))
 	}
 	if named["knows"] != "" {
 		r.PreviousBrokerEpoch = int64(s.number(named["knows"]))

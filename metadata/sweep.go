@@ -8,6 +8,7 @@ type sweep struct {
 	remove    []int32 // leave every ISR and lead nothing
 	add       int32   // counts as active
 	restarted int32   // came back without having stopped cleanly: not in sync, not eligible
+	synced    bool    // restarted has everything of topics that sync each record
 	forgotten int32   // is unregistered
 }
 
@@ -32,7 +33,10 @@ func (c *Controller) sweep(img *Image, s sweep, concerns func(p *Partition) bool
 			change := settings.change(p, acceptable(img, p, live))
 			change.election = settings.election()
 			change.isr = without(p.ISR, gone)
-			change.restarted, change.forgotten = s.restarted, s.forgotten
+			change.forgotten = s.forgotten
+			if s.restarted >= 0 && !(s.synced && topic.Synced && img.Broker(s.restarted).hasOnlineDir(p.Dir(s.restarted))) {
+				change.restarted = s.restarted
+			}
 			if next := change.build(img.defaultDir); next != nil {
 				changes.add(topic, int32(i), p, next)
 			}

@@ -10,6 +10,7 @@ import (
 const (
 	minInsyncReplicas     = "min.insync.replicas"
 	uncleanLeaderElection = "unclean.leader.election.enable"
+	flushMessages         = "flush.messages"
 )
 
 // topicSettings are the settings of a topic that its partitions' changes depend

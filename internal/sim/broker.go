@@ -93,6 +93,7 @@ func (b *broker) openLogs() error {
 		b.node.mark.epoch = -1 // for the next start too, should this one not get as far as registering
 	} else {
 		b.member.previousEpoch = b.node.previousEpoch(logs.CleanShutdownEpoch())
+		b.member.syncedEpoch = max(b.member.previousEpoch, b.node.mark.epoch)
 	}
 	open := logs.Logs()
 	slices.SortFunc(open, func(a, b *storage.Log) int { return compareNames(a.TopicPartition(), b.TopicPartition()) })
@@ -105,11 +106,12 @@ func (b *broker) openLogs() error {
 	return b.dropBehindGaps()
 }
 
-// damaged reports whether recovery cut anything off or set it aside: then the
-// logs are not what this node had, whatever the machine says of its life.
+// damaged reports whether recovery set anything aside or, unless the machine
+// went down, cut it off: then the logs are not what this node had, whatever the
+// machine says of its life.
 func (b *broker) damaged() bool {
 	for _, p := range b.logs.RecoveryReport().Partitions {
-		if len(p.Quarantined) > 0 || p.MissingTo > 0 || p.TruncatedBytes > 0 {
+		if len(p.Quarantined) > 0 || p.MissingTo > 0 || p.TruncatedBytes > 0 && b.node.mark.boot == b.node.boots {
 			return true
 		}
 	}
@@ -303,7 +305,7 @@ func (b *broker) hostPartition(img *metadata.Image, topic *metadata.Topic, i int
 func (b *broker) registered(epoch int64) {
 	b.epoch = epoch
 	b.node.mark.epoch, b.node.mark.boot = epoch, b.node.boots
-	b.tracef("registered with epoch %d, claims epoch %d before", epoch, b.member.previousEpoch)
+	b.tracef("registered with epoch %d, claims epoch %d before, %d for what it had synced", epoch, b.member.previousEpoch, b.member.syncedEpoch)
 	live := b.live(b.img)
 	for _, r := range b.replicas {
 		if r.state != nil {

@@ -9,6 +9,7 @@ type member struct {
 	b             *broker
 	incarnation   metadata.UUID
 	previousEpoch int64
+	syncedEpoch   int64
 	wantShutdown  bool
 	released      func()
 	unfenced      bool
@@ -18,7 +19,7 @@ type member struct {
 const memberRetry = 50 * millisecond
 
 func newMember(b *broker) *member {
-	return &member{b: b, incarnation: metadata.RandomUUID(), previousEpoch: -1}
+	return &member{b: b, incarnation: metadata.RandomUUID(), previousEpoch: -1, syncedEpoch: -1}
 }
 
 // begin registers, again and again until it is done.
@@ -28,6 +29,7 @@ func (m *member) begin() {
 		Endpoints:           []metadata.Endpoint{{Listener: "PLAINTEXT", Host: m.b.node.String(), Port: 9092, Security: "PLAINTEXT"}},
 		Features:            metadata.SupportedFeatures(),
 		PreviousBrokerEpoch: m.previousEpoch,
+		SyncedBrokerEpoch:   m.syncedEpoch,
 	}
 	m.b.ask(registration{r}, func(body any) {
 		a, ok := body.(registrationAnswer)

@@ -22,9 +22,13 @@ func (w *world) healthy() bool {
 	if img.Topic(dataTopic) == nil || img.Topic(offsetTopic) == nil {
 		if w.phase == "" {
 			w.phase = "creating"
+			var configs []metadata.ConfigValue
+			if one := "1"; w.plan.flushEach {
+				configs = []metadata.ConfigValue{{Key: "flush.messages", Value: &one}}
+			}
 			topics := []metadata.NewTopic{
-				{Name: dataTopic, NumPartitions: int32(w.plan.partitions), ReplicationFactor: int16(w.plan.replicas)},
-				{Name: offsetTopic, NumPartitions: offsetPartitions, ReplicationFactor: int16(w.plan.replicas)},
+				{Name: dataTopic, NumPartitions: int32(w.plan.partitions), ReplicationFactor: int16(w.plan.replicas), Configs: configs},
+				{Name: offsetTopic, NumPartitions: offsetPartitions, ReplicationFactor: int16(w.plan.replicas), Configs: configs},
 			}
 			b.atController(createTopics{topics}, func(any) { w.phase = "" })
 		}

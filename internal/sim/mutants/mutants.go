@@ -71,6 +71,9 @@ var mutants = []mutant{
 	{"unclean-restart-stays-eligible", "a broker that lost what it had not synced stays electable", []edit{
 		{"metadata/registration.go", "return old != nil && r.PreviousBrokerEpoch >= 0 && old.keptEverything(r.PreviousBrokerEpoch)", "return old != nil"},
 	}},
+	{"unsynced-topic-stays-eligible", "what was not synced counts as kept after a power loss", []edit{
+		{"metadata/sweep.go", "if s.restarted >= 0 && !(s.synced && topic.Synced && ", "if s.restarted >= 0 && !(s.synced && "},
+	}},
 	{"shortest-log-leads", "after a power cut of all the shortest log is elected", []edit{
 		{"metadata/recovery.go", "found.Leader == noLeader || order > 0 ||", "found.Leader == noLeader || order < 0 ||"},
 	}},
