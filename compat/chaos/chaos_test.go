@@ -52,7 +52,7 @@ type result struct {
 func TestChaos(t *testing.T) {
 	if *listFlag {
 		for _, n := range nemeses {
-			fmt.Printf("%-17s %s\n", n.name, n.what)
+			fmt.Printf("%-18s %s\n", n.name, n.what)
 		}
 		return
 	}
@@ -149,7 +149,7 @@ func runRounds(ctx context.Context, t *testing.T, l *load, chosen []nemesis, see
 				acks += fmt.Sprintf(" (partition %d)", slices.Index(res.gaps, longest))
 			}
 		}
-		fmt.Printf("round %2d/%d  %s to %s  %-17s %-26s %-16s in sync after %5.2f s  %d acknowledged\n",
+		fmt.Printf("round %2d/%d  %s to %s  %-18s %-26s %-16s in sync after %5.2f s  %d acknowledged\n",
 			i, rounds, res.broken.UTC().Format("15:04:05.0"), res.mended.UTC().Format("15:04:05.0"), n.name, r.about, acks, res.inSync.Seconds(), l.history.Acked())
 	}
 	return results
@@ -303,8 +303,8 @@ func printResults(t *testing.T, subject string, results []result) {
 			fmt.Printf("  "+format+"; not counted for "+subject+"\n", args...)
 		}
 	}
-	fmt.Printf("\n  %-17s %6s  %22s  %22s\n", "nemesis", "rounds", "without acks, s", "in sync after, s")
-	fmt.Printf("  %-17s %6s  %10s %11s  %10s %11s\n", "", "", "median", "longest", "median", "longest")
+	fmt.Printf("\n  %-18s %6s  %22s  %22s\n", "nemesis", "rounds", "without acks, s", "in sync after, s")
+	fmt.Printf("  %-18s %6s  %10s %11s  %10s %11s\n", "", "", "median", "longest", "median", "longest")
 	var all []int64
 	for _, n := range nemeses {
 		var gaps, syncs []int64
@@ -324,7 +324,7 @@ func printResults(t *testing.T, subject string, results []result) {
 		if len(gaps) > 0 {
 			away = fmt.Sprintf("%10.2f %11.2f", seconds(Percentile(gaps, 0.5)), seconds(Percentile(gaps, 1)))
 		}
-		fmt.Printf("  %-17s %6d  %s  %10.2f %11.2f\n", n.name, rounds, away, seconds(Percentile(syncs, 0.5)), seconds(Percentile(syncs, 1)))
+		fmt.Printf("  %-18s %6d  %s  %10.2f %11.2f\n", n.name, rounds, away, seconds(Percentile(syncs, 0.5)), seconds(Percentile(syncs, 1)))
 		if longest := time.Duration(Percentile(syncs, 1)); longest > isrLimit {
 			limit("%s: replicas were in sync %s after healing, the limit is %s", n.name, longest, isrLimit)
 		}

@@ -83,22 +83,22 @@ var nemeses = []nemesis{
 		return errors.Join(errs...)
 	}},
 	{name: "isolate", what: "a node cut off from the other two", needs: "network", minority: true, run: func(r *round) error {
-		n := r.anyNode()
-		a, b := r.others(n)
-		r.note("%s", n)
-		return r.cutFor(4, 10, [2]*node{n, a}, [2]*node{a, n}, [2]*node{n, b}, [2]*node{b, n})
+		return r.isolate(r.anyNode())
+	}},
+	{name: "isolate-controller", what: "the active controller cut off from the other two", needs: "network", minority: true, run: func(r *round) error {
+		return r.isolate(r.controller())
 	}},
 	{name: "mute", what: "a node that hears the others and is not heard", needs: "network", minority: true, run: func(r *round) error {
-		n := r.anyNode()
-		a, b := r.others(n)
-		r.note("%s", n)
-		return r.cutFor(4, 10, [2]*node{n, a}, [2]*node{n, b})
+		return r.mute(r.anyNode())
+	}},
+	{name: "mute-controller", what: "the active controller hears the others and is not heard", needs: "network", minority: true, run: func(r *round) error {
+		return r.mute(r.controller())
 	}},
 	{name: "deaf", what: "a node that is heard and hears nobody", needs: "network", minority: true, run: func(r *round) error {
-		n := r.anyNode()
-		a, b := r.others(n)
-		r.note("%s", n)
-		return r.cutFor(4, 10, [2]*node{a, n}, [2]*node{b, n})
+		return r.deafen(r.anyNode())
+	}},
+	{name: "deaf-controller", what: "the active controller is heard and hears nobody", needs: "network", minority: true, run: func(r *round) error {
+		return r.deafen(r.controller())
 	}},
 	{name: "ring", what: "one link of the three cut, both ways", needs: "network", run: func(r *round) error {
 		n := r.anyNode()
@@ -181,6 +181,27 @@ func (r *round) killAndRestart(n *node) error {
 	n.kill()
 	r.last(0.1, 5)
 	return n.start()
+}
+
+// isolate cuts n off from the others.
+func (r *round) isolate(n *node) error {
+	a, b := r.others(n)
+	r.note("%s", n)
+	return r.cutFor(4, 10, [2]*node{n, a}, [2]*node{a, n}, [2]*node{n, b}, [2]*node{b, n})
+}
+
+// mute cuts what n sends to the others.
+func (r *round) mute(n *node) error {
+	a, b := r.others(n)
+	r.note("%s", n)
+	return r.cutFor(4, 10, [2]*node{n, a}, [2]*node{n, b})
+}
+
+// deafen cuts what the others send to n.
+func (r *round) deafen(n *node) error {
+	a, b := r.others(n)
+	r.note("%s", n)
+	return r.cutFor(4, 10, [2]*node{a, n}, [2]*node{b, n})
 }
 
 // cutFor cuts links, each from one node to another, for a while.
