@@ -120,6 +120,10 @@ func (b *Broker) join() error {
 	}
 	b.quorum.OnLeader(b.ctl.active.lead)
 	b.quorum.PeerDown(b.ctl.active.peerDown)
+	if b.member != nil {
+		b.quorum.OnLeader(b.member.controllerMoved)
+		b.quorum.OnCutOff(b.member.cutOff)
+	}
 	b.quorum.OnFailed(b.metadataFailed)
 	b.startController()
 	if err := b.quorum.Start(); err != nil {

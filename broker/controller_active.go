@@ -176,6 +176,7 @@ func (a *activeController) activate() bool {
 		return false
 	}
 	q := a.broker.quorum.Describe()
+	former, silent := a.broker.quorum.Former()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// Members are connected to every controller; who is not was lost before
@@ -187,7 +188,10 @@ func (a *activeController) activate() bool {
 			a.mu.gone[member.ID] = true
 		}
 	}
-	a.mu.liveness.Activate(img, monotonicMs(), down)
+	now := monotonicMs()
+	a.mu.liveness.Activate(img, now, down)
+	// Of the controller before, more is known: how long its process was silent.
+	a.mu.liveness.Silent(former, now-silent.Milliseconds(), now)
 	a.mu.recoveries.Clear()
 	return true
 }

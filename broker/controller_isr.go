@@ -43,6 +43,7 @@ type partitionChanger struct {
 	broker  *Broker
 	channel *controllerChannel
 	wake    chan struct{}
+	asking  asking // the request under way
 
 	mu struct {
 		sync.Mutex
@@ -127,8 +128,8 @@ func (pc *partitionChanger) send(ctx context.Context, batch []isrChange) {
 // try sends one request. An error means that no controller answered for all.
 func (pc *partitionChanger) try(ctx context.Context, batch []isrChange) ([]isrAnswer, error) {
 	b := pc.broker
-	ctx, cancel := context.WithTimeout(ctx, b.member.requestTime())
-	defer cancel()
+	ctx, end := pc.asking.begin(ctx, b.member.requestTime())
+	defer end()
 	answer, err := pc.channel.ask(ctx, pc.request(batch))
 	if err != nil {
 		return nil, err

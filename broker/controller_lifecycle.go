@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -43,6 +42,9 @@ type lifecycle struct {
 	full atomic.Bool // a log directory has no room: others should lead
 	// freeBytes is what may still be written to a directory's file system.
 	freeBytes func(dir string) (int64, bool)
+
+	lease  lease
+	asking asking // the heartbeat under way
 
 	wantShutdown atomic.Bool
 	wake         chan struct{} // one token: heartbeat now
@@ -234,8 +236,8 @@ func (lc *lifecycle) run(ctx context.Context) {
 func (lc *lifecycle) beat(ctx context.Context) (next time.Duration, err error) {
 	b := lc.broker
 	role := b.Config().Role
-	ctx, cancel := context.WithTimeout(ctx, lc.requestTime())
-	defer cancel()
+	ctx, end := lc.asking.begin(ctx, lc.requestTime())
+	defer end()
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.Version = 2
 	req.BrokerID, req.BrokerEpoch = b.Config().NodeID, lc.epoch.Load()
@@ -489,17 +491,6 @@ func (b *Broker) brokerEpoch() int64 {
 		return -1
 	}
 	return b.member.epoch.Load()
-}
-
-// extendLease lets this broker act as a leader for a session from when the
-// heartbeat was sent: the controller's own clock for it began later.
-func (b *Broker) extendLease(sent time.Time) {
-	if b.aloneInCluster() {
-		b.leaseUntilMs.Store(math.MaxInt64)
-		return
-	}
-	session := int64(b.Config().Role.SessionTimeoutMs)
-	b.leaseUntilMs.Store(int64(sent.Sub(processStart)/time.Millisecond) + session)
 }
 
 // aloneInCluster reports whether no other broker is registered: nobody could

@@ -80,7 +80,6 @@ type server struct {
 	started bool // the loops run
 	wg      sync.WaitGroup
 
-	lapsed    bool  // the lease from the controller had lapsed at the last look; loop 0
 	unwatched []int // listeners not accepted from for want of descriptors; loop 0
 
 	coldRequests [maxAPIKey + 1]atomic.Int64 // by API key

@@ -151,11 +151,6 @@ const (
 func (l *loop) sweep() {
 	if l.idx == 0 {
 		l.srv.resumeAccept()
-		if lapsed := l.leaseLapsed(); lapsed != l.srv.lapsed {
-			if l.srv.lapsed = lapsed; lapsed {
-				l.srv.goPeer(l.srv.broker.leaseLapsed)
-			}
-		}
 	}
 	l.streams.Lock()
 	streams := slices.Collect(maps.Values(l.streams.to))

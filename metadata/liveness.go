@@ -17,6 +17,7 @@ type Liveness struct {
 type contact struct {
 	epoch          int64
 	metadataOffset int64 // newest the broker reported; -1: none yet
+	heardMs        int64 // last heartbeat
 	deadlineMs     int64 // when it is to be fenced unless heard of again
 }
 
@@ -27,16 +28,23 @@ func NewLiveness(sessionTimeoutMs, graceMs int64) *Liveness {
 	return &Liveness{sessionTimeoutMs: sessionTimeoutMs, graceMs: min(graceMs, sessionTimeoutMs), contacts: map[int32]*contact{}}
 }
 
-// Activate forgets everything and gives every broker that is not fenced a full
-// session, because a new controller cannot know when it was last heard of;
-// those in down, which have no connection to this controller, get the grace
-// period only.
+// Activate gives every broker that is not fenced a full session, because a new
+// controller cannot know when it was last heard of; those in down, which have no
+// connection to this controller, get the grace period only. What brokers reported
+// is forgotten.
 func (l *Liveness) Activate(img *Image, nowMs int64, down []int32) {
-	clear(l.contacts)
+	old := l.contacts
+	l.contacts = map[int32]*contact{}
 	for i := range img.Brokers {
-		if b := &img.Brokers[i]; !b.Fenced {
-			l.contacts[b.ID] = &contact{epoch: b.Epoch, metadataOffset: -1, deadlineMs: nowMs + l.sessionTimeoutMs}
+		b := &img.Brokers[i]
+		if b.Fenced {
+			continue
 		}
+		c := &contact{epoch: b.Epoch, metadataOffset: -1, deadlineMs: nowMs + l.sessionTimeoutMs}
+		if was := old[b.ID]; was != nil && was.epoch == b.Epoch {
+			c.heardMs = was.heardMs // it may have been quick to find this controller
+		}
+		l.contacts[b.ID] = c
 	}
 	for _, id := range down {
 		l.Disconnected(id, nowMs)
@@ -59,7 +67,17 @@ func (l *Liveness) Heartbeat(id int32, epoch, metadataOffset, nowMs int64) {
 		c.epoch, c.metadataOffset = epoch, -1
 	}
 	c.metadataOffset = max(c.metadataOffset, metadataOffset)
-	c.deadlineMs = nowMs + l.sessionTimeoutMs
+	c.heardMs, c.deadlineMs = nowMs, nowMs+l.sessionTimeoutMs
+}
+
+// Silent notes that a broker was last heard of at heardMs, by other ways than
+// heartbeats: its session began then. It gets the grace period at least, in which
+// it may find this controller.
+func (l *Liveness) Silent(id int32, heardMs, nowMs int64) {
+	if c := l.contacts[id]; c != nil {
+		end := max(heardMs, c.heardMs) + l.sessionTimeoutMs
+		c.deadlineMs = min(c.deadlineMs, max(end, nowMs+l.graceMs))
+	}
 }
 
 // Disconnected notes that the last connection of the broker broke: it is to be

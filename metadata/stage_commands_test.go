@@ -172,11 +172,19 @@ func (s *stage) doDisconnected(args []string, _ map[string]string) string {
 }
 
 // doFailover plays: failover: another controller takes over. down=ID,…: it has no connection
-// to these.
+// to these. silent=ID for=MS: the controller before was this broker's process, and was not
+// heard of for so long. quick=ID: this one found the new controller before that knew that it
+// is one.
 func (s *stage) doFailover(_ []string, named map[string]string) string {
 	s.live = NewLiveness(9000, 200)
 	s.recoveries.Clear()
+	for _, id := range s.ids(named["quick"]) {
+		s.live.Heartbeat(id, s.img.BrokerEpoch(id), -1, s.now)
+	}
 	s.live.Activate(s.img, s.now, s.ids(named["down"]))
+	if named["silent"] != "" {
+		s.live.Silent(s.number(named["silent"]), s.now-int64(s.number(named["for"])), s.now)
+	}
 	return ""
 }
 

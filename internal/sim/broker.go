@@ -42,6 +42,7 @@ type broker struct {
 	img         *metadata.Image // newest published
 	epoch       int64           // broker epoch, -1 before registration
 	leaseMs     int64           // may lead until, monotonic
+	cutMs       int64           // when it was last cut off from the controllers
 	dirError    error           // the log directory failed
 	stopping    bool
 }

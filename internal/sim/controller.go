@@ -64,7 +64,9 @@ func (b *broker) becomeController() {
 	c := &b.control
 	c.active = true
 	c.term++
-	c.live = metadata.NewLiveness(sessionTimeoutMs, disconnectGraceMs)
+	if c.live == nil {
+		c.live = metadata.NewLiveness(sessionTimeoutMs, disconnectGraceMs)
+	}
 	c.recoveries = metadata.NewRecoveries(uncleanRecoveryMs)
 	var down []int32
 	for _, n := range b.node.world.nodes {
@@ -73,7 +75,10 @@ func (b *broker) becomeController() {
 		}
 	}
 	b.tracef("is the active controller; not connected: %v", down)
-	c.live.Activate(b.image(), b.monotonicMs(), down)
+	now := b.monotonicMs()
+	c.live.Activate(b.image(), now, down)
+	former, silentMs := b.quorum.core.Former(now)
+	c.live.Silent(former, now-silentMs, now)
 	b.watchLiveness(c.term)
 }
 

@@ -94,7 +94,9 @@ func (m *member) beat() {
 // note takes over what the controller said.
 func (m *member) note(r metadata.HeartbeatReply, sentMs int64) {
 	if !r.IsFenced {
-		m.b.leaseMs = sentMs + sessionTimeoutMs
+		if sentMs >= m.b.cutMs {
+			m.b.leaseMs = sentMs + sessionTimeoutMs
+		}
 		if !m.unfenced {
 			m.b.tracef("is unfenced")
 		}
@@ -108,6 +110,13 @@ func (m *member) note(r metadata.HeartbeatReply, sentMs int64) {
 		m.released = nil
 		released()
 	}
+}
+
+// cutOff hears that this node was the active controller, and that no majority of
+// the controllers answers it: it leads no longer than the next one waits for it.
+func (b *broker) cutOff() {
+	b.cutMs = b.monotonicMs()
+	b.leaseMs = min(b.leaseMs, b.cutMs+disconnectGraceMs)
 }
 
 // leave asks the controller to move this broker's leaderships elsewhere; done

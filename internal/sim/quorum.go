@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -19,6 +20,7 @@ type quorumMember struct {
 	core    *quorum.Core
 	links   []*quorumLink // by index of node; nil for itself
 	inbound []int         // open connections from each node
+	taken   []*side       // those connections
 	waiting map[uint64][]func(error)
 	news    []publication
 	telling bool
@@ -32,6 +34,7 @@ type publication struct {
 	done  []quorum.Done
 	ready *quorum.Leadership
 	lost  bool
+	moved bool // another controller is active
 }
 
 // quorumLink carries raft messages to one other member.
@@ -168,10 +171,16 @@ func (q *quorumMember) take(e *quorum.Effects) {
 		q.failed = e.Failed
 		q.b.node.world.fail("(quorum) %s takes no more part in the metadata quorum: %v", q.b.node, e.Failed)
 	}
+	if e.CutOff {
+		q.b.tracef("is not answered by a majority of the controllers")
+		q.reset()
+		q.b.cutOff()
+	}
 	p := publication{image: e.Image, done: e.Done}
 	if e.Leader != nil {
 		q.b.tracef("quorum: leader is b%d in epoch %d", e.Leader.ID, e.Leader.Epoch)
 		p.lost = e.Leader.ID != q.b.node.id
+		p.moved = p.lost && e.Leader.ID >= 0
 	}
 	if e.Ready {
 		leader := q.core.Leader()
@@ -195,6 +204,9 @@ func (q *quorumMember) tell() {
 	for _, p := range news {
 		if p.lost {
 			q.b.resignController()
+		}
+		if p.moved && q.b.epoch >= 0 {
+			q.b.member.beat()
 		}
 		if p.image != nil {
 			q.b.imageChanged(p.image)
@@ -311,6 +323,7 @@ func (l *quorumLink) dial() {
 func (b *broker) acceptQuorum(s *side) {
 	b.hold(s)
 	q := b.quorum
+	q.taken = append(q.taken, s)
 	var peer *node
 	s.receive = func(m any) {
 		switch m := m.(type) {
@@ -323,9 +336,28 @@ func (b *broker) acceptQuorum(s *side) {
 		}
 	}
 	s.closed = func() {
+		q.taken = slices.DeleteFunc(q.taken, func(other *side) bool { return other == s })
 		if peer != nil {
 			q.inbound[peer.id-firstNode]--
 			q.left(peer)
+		}
+	}
+}
+
+// reset breaks every connection, so that who still hears this member does not
+// wait for it.
+func (q *quorumMember) reset() {
+	sides := q.taken
+	for _, link := range q.links {
+		if link != nil && link.side != nil {
+			sides = append(sides, link.side)
+		}
+	}
+	q.taken = nil
+	for _, s := range sides {
+		if s.open {
+			s.close()
+			q.b.proc.defers(s.closed)
 		}
 	}
 }

@@ -19,6 +19,10 @@ const (
 	// heartbeat's interval, so a leader sends about this many in the time
 	// after which it is given up.
 	electionTicks = 10
+	// quorumTicks is how many heartbeats in a row may go without an answer of a
+	// majority before a leader steps down: fewer than followers wait for it, so
+	// that it acts as the leader no more when they elect another.
+	quorumTicks = 6
 	// maxMessageBytes bounds the entries in one message, maxInflightMessages
 	// the messages that a follower has not acknowledged.
 	maxMessageBytes     = 1 << 20
@@ -110,6 +114,10 @@ type Effects struct {
 	Ready bool
 	// MembersChanged tells that Members or their addresses changed.
 	MembersChanged bool
+	// CutOff is set when this leader has stepped down because no majority answered
+	// it. Voters may still hear it: its connections are to be broken, so that they
+	// do not wait for it.
+	CutOff bool
 	// Failed is set once: the member cannot go on and takes no more part.
 	Failed error
 }
@@ -165,6 +173,8 @@ type Core struct {
 	held      []*raftpb.Message // entries for others that are to be on the own disk first
 	unsynced  int               // Writes handed out and not Persisted
 	leader    Leadership        // last told
+	former    int32             // the last other leader since this member led; -1: none
+	formerMs  int64             // when former was last heard of
 	leading   bool              // raft's state is leader
 	ready     bool              // leading, and the first entry of the term is applied
 
@@ -219,12 +229,13 @@ type peer struct {
 	connected  bool
 	heardMs    int64 // last message, -1: none
 	caughtUpMs int64 // last time it had everything, -1: never
+	unanswered int   // heartbeats since the last message
 }
 
 // NewCore continues from what the disk holds, of which it keeps a copy. Image
 // has all that is known to be committed.
 func NewCore(cfg CoreConfig, state State, nowMs int64) (*Core, error) {
-	c := &Core{cfg: cfg, id: raftID(cfg.Self.ID), nowMs: nowMs, leader: Leadership{ID: -1},
+	c := &Core{cfg: cfg, id: raftID(cfg.Self.ID), nowMs: nowMs, leader: Leadership{ID: -1}, former: -1,
 		image: metadata.NewImage(), conf: &raftpb.ConfState{}, peers: map[int32]*peer{}, read: map[uint64]readEntry{}}
 	if s := state.Snapshot; s != nil {
 		c.adopt(s)
@@ -353,7 +364,7 @@ func (c *Core) Effects() (Effects, bool) {
 	e := c.effects
 	c.effects = Effects{}
 	any := len(e.Send) > 0 || len(e.Writes) > 0 || e.Image != nil || len(e.Done) > 0 ||
-		e.Leader != nil || e.Ready || e.MembersChanged || e.Failed != nil
+		e.Leader != nil || e.Ready || e.MembersChanged || e.CutOff || e.Failed != nil
 	return e, any
 }
 
@@ -378,9 +389,12 @@ func (c *Core) Tick(nowMs int64) {
 	}
 	if nowMs >= c.tickAtMs {
 		c.tickAtMs = nowMs + c.tickMs()
-		if c.leading {
+		switch {
+		case c.leading && c.unheard():
+			c.stepDown()
+		case c.leading:
 			c.rn.Tick()
-		} else {
+		default:
 			// Only the lease of the leader runs: when to campaign is this
 			// type's decision, because raft's own is not repeatable.
 			c.rn.TickQuiesced()
@@ -393,6 +407,33 @@ func (c *Core) Tick(nowMs int64) {
 	c.checkChange()
 	c.yield()
 	c.drain()
+}
+
+// unheard counts a heartbeat that is due, and reports whether too many in a row
+// went without an answer of a majority. It counts heartbeats and not time: after
+// a pause of this process answers are still to be read.
+func (c *Core) unheard() bool {
+	answering := 0
+	for _, p := range c.peers {
+		p.unanswered++
+	}
+	for _, id := range c.conf.Voters {
+		if p := c.peers[nodeID(id)]; id == c.id || p != nil && p.unanswered <= quorumTicks {
+			answering++
+		}
+	}
+	return answering <= len(c.conf.Voters)/2
+}
+
+// stepDown gives up leadership that a majority does not answer. Raft's own check
+// for that (CheckQuorum) looks at who answered between two checks, an election
+// timeout apart; two of them at once find nobody.
+func (c *Core) stepDown() {
+	kind, from := raftpb.MsgCheckQuorum, raft.LocalAppendThread
+	for range 2 {
+		_ = c.rn.Step(&raftpb.Message{Type: &kind, From: &from}) // never fails
+	}
+	c.effects.CutOff = true
 }
 
 // Campaign asks for votes now.
@@ -440,8 +481,9 @@ func (c *Core) Step(nowMs int64, m Message) {
 		return
 	}
 	if p := c.peers[m.From()]; p != nil {
-		p.heardMs = c.nowMs
+		p.heardMs, p.unanswered = c.nowMs, 0
 	}
+	c.noteFormer(m.From())
 	for i, records := range m.Records {
 		if e := m.Raft.GetEntries()[i]; records != nil {
 			c.read[e.GetIndex()] = readEntry{e.GetTerm(), records}
@@ -614,11 +656,12 @@ func (c *Core) roleChanged(soft *raft.SoftState) {
 		c.abandon(ErrOutcomeUnknown)
 	}
 	if c.leading && !leading {
+		c.former = -1
 		c.electionAtMs = c.nowMs + c.cfg.FetchTimeoutMs + c.between(0, c.cfg.ElectionTimeoutMs/4)
 	}
 	if leading && !c.leading {
 		for _, p := range c.peers {
-			p.heardMs, p.caughtUpMs = -1, -1
+			p.heardMs, p.caughtUpMs, p.unanswered = -1, -1, 0
 		}
 	}
 	c.leading = leading
@@ -626,6 +669,10 @@ func (c *Core) roleChanged(soft *raft.SoftState) {
 	if leader.ID != c.leader.ID || leader.ID >= 0 && leader.Epoch != c.leader.Epoch {
 		told := leader
 		c.effects.Leader = &told
+	}
+	if leader.ID >= 0 && leader.ID != c.cfg.Self.ID {
+		c.former = leader.ID
+		c.noteFormer(leader.ID)
 	}
 	c.leader = leader
 }

@@ -34,6 +34,7 @@ func (c *Core) Connected(nowMs int64, info Voter) {
 		c.peers[info.ID] = p
 	}
 	p.info, p.connected = info, true
+	c.noteFormer(info.ID)
 	if c.leading {
 		// What was on the way when the last connection broke is lost. As if it
 		// had answered a heartbeat, it is asked where its log ends.

@@ -85,7 +85,17 @@ func TestABrokenConnectionIsALeadersEnd(t *testing.T) {
 func TestASilentLeaderIsReplaced(t *testing.T) {
 	for seed := range uint64(20) {
 		w, leader, followers := settled(t, seed)
-		w.run(w.nowMs+5000, leader)
+		begun := w.nowMs
+		w.run(begun+600, w.ids...) // all stand still for a while, so that ticks are missing
+		for w.nowMs < begun+5000 && w.nodes[followers[0]].core.Head() == nil && w.nodes[followers[1]].core.Head() == nil {
+			w.run(w.nowMs+1, leader)
+		}
+		// The fetch timeout, what elections are spread over, and votes: if the one
+		// that asks first is sent away, the other one is not.
+		if took := w.nowMs - begun; took > 2000+250+20 {
+			t.Errorf("seed %d: another leader after %d ms", seed, took)
+		}
+		w.run(begun+5000, leader)
 		next := int32(-1)
 		for _, id := range followers {
 			if w.nodes[id].core.Head() != nil {

@@ -22,6 +22,7 @@ type world struct {
 	nodes map[int32]*testNode
 	ids   []int32
 	wires map[[2]int32][]Message // from, to; missing: not connected
+	lost  map[[2]int32]bool      // wires on which nothing arrives, and nobody knows
 	// history is every image that any node showed, by its Index: nodes must
 	// agree.
 	history map[int64]string
@@ -42,7 +43,7 @@ type testNode struct {
 
 func newWorld(t *testing.T, seed uint64, voters int) *world {
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 1)), nodes: map[int32]*testNode{}, wires: map[[2]int32][]Message{},
-		history: map[int64]string{}, leaders: map[int32]int32{}, lives: map[int32]int{}}
+		lost: map[[2]int32]bool{}, history: map[int64]string{}, leaders: map[int32]int32{}, lives: map[int32]int{}}
 	var first []Voter
 	for id := range int32(voters) {
 		first = append(first, Voter{ID: id, Host: "h", Port: id})
@@ -91,6 +92,9 @@ func (w *world) connected(a, b int32) bool { _, ok := w.wires[[2]int32{a, b}]; r
 
 func (w *world) connect(a, b int32) {
 	na, nb := w.nodes[a], w.nodes[b]
+	if w.lost[[2]int32{a, b}] || w.lost[[2]int32{b, a}] {
+		return
+	}
 	if a == b || w.connected(a, b) || na.core == nil || nb.core == nil {
 		return
 	}
@@ -108,7 +112,7 @@ func (w *world) disconnect(a, b int32) {
 	delete(w.wires, [2]int32{a, b})
 	delete(w.wires, [2]int32{b, a})
 	for _, pair := range [][2]int32{{a, b}, {b, a}} {
-		if n := w.nodes[pair[0]]; n.core != nil {
+		if n := w.nodes[pair[0]]; n.core != nil && !w.lost[[2]int32{pair[1], pair[0]}] {
 			n.core.Disconnected(w.nowMs, pair[1])
 			w.effects(pair[0])
 		}
@@ -162,6 +166,14 @@ func (w *world) effects(id int32) {
 				w.t.Fatalf("node %d: %v", id, d.Err)
 			}
 		}
+		if e.CutOff {
+			for _, other := range w.ids {
+				if w.lost[[2]int32{other, id}] && w.connected(id, other) { // it breaks them itself
+					n.core.Disconnected(w.nowMs, other)
+				}
+				w.disconnect(id, other)
+			}
+		}
 		if e.Ready {
 			leader := n.core.Leader()
 			if other, ok := w.leaders[leader.Epoch]; ok && other != id {
@@ -193,6 +205,9 @@ func (w *world) deliver(wire [2]int32) {
 		return
 	}
 	w.wires[wire] = queue[1:]
+	if w.lost[wire] {
+		return
+	}
 	n := w.nodes[wire[1]]
 	m := queue[0]
 	if w.rand.IntN(2) == 0 {
@@ -327,6 +342,7 @@ func (w *world) heal() {
 			w.boot(id)
 		}
 	}
+	clear(w.lost)
 	for _, a := range w.ids {
 		for _, b := range w.ids {
 			w.connect(a, b)

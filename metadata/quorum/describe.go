@@ -31,6 +31,28 @@ type Replica struct {
 	Connected bool
 }
 
+// Former is the other node that led last before this one leads, -1 if it is not
+// known, and for how long nothing was heard of it. Its process is silent, not
+// only the leader in it: what else it does need not be waited for from now on.
+func (c *Core) Former(nowMs int64) (id int32, silentMs int64) {
+	return c.former, max(nowMs-c.formerMs, 0)
+}
+
+func (c *Core) noteFormer(node int32) {
+	if node == c.former {
+		c.formerMs = c.nowMs
+	}
+}
+
+// Former is the other node that led last before this one leads, -1 if it is not
+// known, and for how long nothing was heard of it.
+func (n *Node) Former() (id int32, silent time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id, silentMs := n.mu.core.Former(n.nowMs())
+	return id, time.Duration(silentMs) * time.Millisecond
+}
+
 // Describe shows the group. Its times count from the Core's beginning.
 func (c *Core) Describe() Quorum {
 	q := Quorum{LeaderID: c.leader.ID, Epoch: c.leader.Epoch, HighWatermark: int64(c.hard.Commit) + 1}

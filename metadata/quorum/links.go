@@ -91,6 +91,20 @@ func (l *links) closeAll() {
 	l.stopDialing()
 }
 
+// reset breaks every connection in a way that needs no answer: a peer that this
+// node does not hear learns of it all the same, and what is stuck in the old
+// connections does not delay the new ones.
+func (l *links) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.mu.streams {
+		if tcp, ok := s.conn.(interface{ SetLinger(int) error }); ok {
+			_ = tcp.SetLinger(0)
+		}
+		s.close()
+	}
+}
+
 func (l *links) close() {
 	l.closeAll()
 	l.workers.Wait()

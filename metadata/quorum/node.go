@@ -100,6 +100,7 @@ type Node struct {
 	watchers  []func(old, next *metadata.Image)
 	onLeader  []func(id, epoch int32)
 	peerDown  []func(nodeID int32)
+	onCutOff  []func()
 	onFailed  []func(err error)
 	indexMu   sync.Mutex
 	indexWait []indexWaiter
@@ -284,6 +285,11 @@ func (n *Node) OnLeader(f func(id, epoch int32)) { n.onLeader = append(n.onLeade
 // not when the member is slow or silent. PeerDown is for before Start.
 func (n *Node) PeerDown(f func(nodeID int32)) { n.peerDown = append(n.peerDown, f) }
 
+// OnCutOff calls f when this node, being the leader, has stepped down because no
+// majority answered it: others may hear it, but it does not hear them. OnCutOff
+// is for before Start.
+func (n *Node) OnCutOff(f func()) { n.onCutOff = append(n.onCutOff, f) }
+
 // OnFailed calls f once if the node can take no more part, because its disk
 // failed or its log does not fit its group's: its image stands still from then
 // on. OnFailed is for before Start.
@@ -392,6 +398,16 @@ func (n *Node) dispatchNewsLocked(e *Effects) {
 		n.notices.put(func() {
 			for _, f := range n.onFailed {
 				f(e.Failed)
+			}
+		})
+	}
+	if e.CutOff {
+		n.log.Warn("metadata quorum: no majority of the voters answers this node, so it leads no more; repair the network between the controllers",
+			"heartbeats", quorumTicks, "ms", quorumTicks*core.tickMs())
+		n.links.reset()
+		n.notices.put(func() {
+			for _, f := range n.onCutOff {
+				f()
 			}
 		})
 	}

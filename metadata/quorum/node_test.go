@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,22 @@ type member struct {
 	opts     Options
 	listener net.Listener
 	accepted sync.WaitGroup
+	deaf     atomic.Bool // it hears nothing more; what it sends arrives
+}
+
+// hearing is a connection of a member that may become deaf.
+type hearing struct {
+	*net.TCPConn
+	deaf *atomic.Bool
+}
+
+func (h hearing) Read(b []byte) (int, error) {
+	for {
+		n, err := h.TCPConn.Read(b)
+		if err != nil || !h.deaf.Load() {
+			return n, err
+		}
+	}
 }
 
 // quiet drops log lines.
@@ -40,12 +57,20 @@ func start(t testing.TB, opts Options, prepare ...func(*Node)) *member {
 }
 
 func tryStart(t testing.TB, opts Options, prepare ...func(*Node)) (*member, error) {
+	m := &member{t: t, opts: opts}
 	opts.Logger = quiet
+	opts.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return hearing{conn.(*net.TCPConn), &m.deaf}, nil
+	}
 	n, err := Open(opts)
 	if err != nil {
 		return nil, err
 	}
-	m := &member{Node: n, t: t, opts: opts}
+	m.Node = n
 	for _, f := range prepare {
 		f(n)
 	}
@@ -65,10 +90,11 @@ func tryStart(t testing.TB, opts Options, prepare ...func(*Node)) (*member, erro
 // accept reads first frames and hands the connections over.
 func (m *member) accept() {
 	for {
-		conn, err := m.listener.Accept()
+		accepted, err := m.listener.Accept()
 		if err != nil {
 			return
 		}
+		conn := hearing{accepted.(*net.TCPConn), &m.deaf}
 		m.accepted.Go(func() {
 			var head [4]byte
 			_, err := io.ReadFull(conn, head[:])
@@ -403,4 +429,43 @@ func TestChangesOfManyCallers(t *testing.T) {
 			t.Errorf("node %d: %v", m.opts.NodeID, err)
 		}
 	}
+}
+
+// TestADeafLeaderLetsGo: the others hear its heartbeats and have all patience
+// with it, but it has not with them, and tells them in a way that it needs no
+// answer to.
+func TestADeafLeaderLetsGo(t *testing.T) {
+	all := group(t, 3)
+	var members []*member
+	var cutOff atomic.Bool
+	for i, o := range all {
+		o.FetchTimeoutMs = 600_000
+		if i == 0 {
+			o.FetchTimeoutMs = 500
+		}
+		members = append(members, start(t, o, func(n *Node) {
+			n.OnCutOff(func() { cutOff.Store(n.opts.NodeID == 1) })
+		}))
+	}
+	eventually(t, "the first member leads", func() bool {
+		leader := leaderOf(t, members...)
+		if leader != members[0] {
+			leader.with(func(c *Core, nowMs int64) { c.Transfer(nowMs) })
+		}
+		return leader == members[0]
+	})
+	members[0].deaf.Store(true)
+	next := leaderOf(t, members[1:]...)
+	if !cutOff.Load() {
+		t.Error("the deaf leader does not know why it leads no more")
+	}
+	members[0].deaf.Store(false)
+	eventually(t, "the old leader is connected", func() bool { return next.links.connected(1) })
+	if _, err := set(next.Node, "a", "b"); err != nil { // heartbeats are rare here
+		t.Fatal(err)
+	}
+	eventually(t, "the old leader follows", func() bool {
+		id, _ := members[0].Leader()
+		return id == next.opts.NodeID
+	})
 }

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +36,9 @@ func (s *stage) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n
 
 // tell writes down what a node's Effects say.
 func (s *stage) tell(id int32, e *Effects) {
+	if e.CutOff {
+		s.say("node %d is cut off", id)
+	}
 	if e.Ready {
 		s.say("node %d leads in epoch %d", id, s.w.nodes[id].core.Leader().Epoch)
 	}
@@ -68,6 +72,8 @@ func (s *stage) tell(id int32, e *Effects) {
 //	crash ID…, boot ID…     a booted node connects to all
 //	still ID…               these get and do nothing, until: still
 //	cut ID…, heal           connections break, and come back
+//	deaf ID, mute ID        what is sent to it, or by it, is lost, until: heal
+//	former ID               whom a leader followed, and for how long that was silent
 //	change ID               a change is asked of a node
 //	join ID                 a new node connects to all
 //	new-disk ID             a node that is down gets an empty directory
@@ -99,7 +105,19 @@ func (s *stage) do(words []string) {
 				s.w.disconnect(id, other)
 			}
 		}
+	case "deaf", "mute":
+		for _, other := range s.w.ids {
+			wire := [2]int32{other, ids[0]}
+			if words[0] == "mute" {
+				slices.Reverse(wire[:])
+			}
+			s.w.lost[wire] = true
+		}
+	case "former":
+		former, silent := s.w.nodes[ids[0]].core.Former(s.w.nowMs)
+		s.say("node %d led before, and is silent for %d ms", former, silent)
 	case "heal":
+		clear(s.w.lost)
 		s.connectAll()
 	case "change":
 		before := s.w.changes
