@@ -123,6 +123,7 @@ func (b *Broker) join() error {
 	if b.member != nil {
 		b.quorum.OnLeader(b.member.controllerMoved)
 		b.quorum.OnCutOff(b.member.cutOff)
+		b.quorum.OnRoom(b.member.metadataRoom)
 	}
 	b.quorum.OnFailed(b.metadataFailed)
 	b.startController()

@@ -39,7 +39,8 @@ type lifecycle struct {
 	epoch atomic.Int64 // broker epoch; -1 before the first registration
 	ready atomic.Bool  // everything is open and served: may be unfenced
 
-	full atomic.Bool // a log directory has no room: others should lead
+	full         atomic.Bool // a log directory, or the metadata, has no room: others should lead
+	metadataFull atomic.Bool // the metadata has no room and stands still
 	// freeBytes is what may still be written to a directory's file system.
 	freeBytes func(dir string) (int64, bool)
 
@@ -387,6 +388,9 @@ func (lc *lifecycle) checkRoom() {
 			tight = d.Path
 		}
 	}
+	if lc.metadataFull.Load() {
+		tight = b.Config().MetadataLogDir
+	}
 	switch {
 	case tight == "" && was:
 		lc.full.Store(false)
@@ -395,6 +399,13 @@ func (lc *lifecycle) checkRoom() {
 		lc.full.Store(true)
 		slog.Error("log directory is full: others lead this broker's partitions until there is room; make space", "dir", tight)
 	}
+}
+
+// metadataRoom is called when the disk of the metadata is full, and when it has
+// room again.
+func (lc *lifecycle) metadataRoom(room bool) {
+	lc.metadataFull.Store(!room)
+	lc.wakeUp()
 }
 
 // freeBytes is what may still be written to the file system of dir.

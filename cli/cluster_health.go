@@ -73,11 +73,22 @@ func judgeControllers(v *clusterView) []finding {
 		return nil
 	}
 	var found []finding
-	var silent []int32
+	var silent, behind []int32
 	for _, m := range v.Quorum.Voters {
-		if m.ID != v.Quorum.Leader && (m.SilentMs > voterSilentMs || m.SilentMs < 0) {
+		switch {
+		case m.ID == v.Quorum.Leader:
+		case m.SilentMs > voterSilentMs || m.SilentMs < 0:
 			silent = append(silent, m.ID)
+		case m.Lag > 0 && m.BehindMs > voterSilentMs:
+			behind = append(behind, m.ID)
 		}
+	}
+	if len(behind) > 0 {
+		found = append(found, finding{Severity: severityWarning, Code: "voter-behind", Brokers: behind,
+			Text: fmt.Sprintf("%s %s of the quorum %s, but %s not written the newest metadata for more than %d s: as with a full disk, %s cannot vote.",
+				capitalized(numbered("controller", behind)), joinInts(behind, ", "), oneOrMany(len(behind), "answers", "answer"),
+				oneOrMany(len(behind), "has", "have"), voterSilentMs/1000, oneOrMany(len(behind), "it", "they")),
+			Do: "read the log there; make room on the disk of metadata.log.dir"})
 	}
 	voters := len(v.Quorum.Voters)
 	needed := voters/2 + 1
@@ -211,11 +222,13 @@ func judgeSettings(v *clusterView) []finding {
 // numbered is "controller" or "controllers".
 func numbered[T any](noun string, list []T) string { return noun + plural(len(list)) }
 
-func isOrAre(n int) string {
+func isOrAre(n int) string { return oneOrMany(n, "is", "are") }
+
+func oneOrMany(n int, one, many string) string {
 	if n == 1 {
-		return "is"
+		return one
 	}
-	return "are"
+	return many
 }
 
 func capitalized(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

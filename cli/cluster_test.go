@@ -62,6 +62,8 @@ func TestHealth(t *testing.T) {
 	f("no controller", "critical no-controller", "No controller is active", "start controllers", func(v *clusterView) { v.Controller = -1 })
 	f("a voter is silent", "warning voter-silent", "Controller 3 of the quorum is silent: if one more fails, no controller can be elected (2 of 3 voters work, 2 are needed).",
 		"start controller 3", func(v *clusterView) { v.Quorum.Voters[2].SilentMs = 60_000 })
+	f("a voter does not write", "warning voter-behind", "Controller 3 of the quorum answers, but has not written the newest metadata for more than 10 s: as with a full disk, it cannot vote.",
+		"make room on the disk of metadata.log.dir", func(v *clusterView) { v.Quorum.Voters[2].Lag, v.Quorum.Voters[2].BehindMs = 3, 60_000 })
 	f("one voter", "warning one-voter", "one controller, 1", "add-controller", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:1] })
 	f("even voters", "note even-voters", "no more failures than 1 would", "", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:2] })
 	f("a broker is down", "critical no-leader, warning broker-fenced, warning under-replicated",

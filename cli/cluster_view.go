@@ -115,6 +115,7 @@ type quorumMember struct {
 	ID       int32 `json:"id"`
 	Lag      int64 `json:"lag"`       // records
 	SilentMs int64 `json:"silent_ms"` // since its last fetch; -1 unknown
+	BehindMs int64 `json:"behind_ms"` // since it last had everything; -1 unknown
 }
 
 // broker returns the broker called id, or nil.
@@ -326,7 +327,10 @@ func (v *clusterView) askQuorum(ctx context.Context, a *admin) bool {
 		}
 	}
 	member := func(m *kmsg.DescribeQuorumResponseTopicPartitionReplicaState) quorumMember {
-		r := quorumMember{ID: m.ReplicaID, Lag: max(0, end-m.LogEndOffset), SilentMs: -1}
+		r := quorumMember{ID: m.ReplicaID, Lag: max(0, end-m.LogEndOffset), SilentMs: -1, BehindMs: -1}
+		if now > 0 && m.LastCaughtUpTimestamp >= 0 {
+			r.BehindMs = max(0, now-m.LastCaughtUpTimestamp)
+		}
 		if now > 0 && m.LastFetchTimestamp >= 0 {
 			r.SilentMs = max(0, now-m.LastFetchTimestamp)
 		}

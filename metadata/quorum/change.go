@@ -110,7 +110,8 @@ func (n *Node) WaitIndex(ctx context.Context, index int64) error {
 //
 // An error of decide is returned as it is. Where this node does not lead, the
 // error is a *NotLeaderError and decide was not called, or what it returned was
-// not used. ErrOutcomeUnknown: the change may have happened or not.
+// not used. ErrOutcomeUnknown: the change may have happened or not. ErrNoRoom: the
+// disk is full; the change may happen when there is room.
 func (n *Node) Do(decide func(img *metadata.Image) ([]metadata.Record, error)) (*metadata.Image, error) {
 	img, done, err := n.propose(decide)
 	if done == nil {
@@ -153,6 +154,9 @@ func (n *Node) propose(decide func(img *metadata.Image) ([]metadata.Record, erro
 	if err := n.usableLocked(); err != nil {
 		return nil, nil, err
 	}
+	if n.mu.noRoom {
+		return nil, nil, n.noRoomLocked()
+	}
 	id, err := n.mu.core.Propose(n.nowMs(), head, payloads, next)
 	if err != nil {
 		return nil, nil, err
@@ -185,6 +189,11 @@ func (n *Node) waitHead() (*metadata.Image, error) {
 			return nil, err
 		}
 		head, leader, turn := n.mu.core.Head(), n.mu.core.Leader(), n.mu.turn
+		if n.mu.noRoom && leader.ID == n.opts.NodeID {
+			err := n.noRoomLocked()
+			n.mu.Unlock()
+			return nil, err
+		}
 		n.mu.Unlock()
 		if head != nil {
 			return head, nil

@@ -177,6 +177,7 @@ type Core struct {
 	formerMs  int64             // when former was last heard of
 	leading   bool              // raft's state is leader
 	ready     bool              // leading, and the first entry of the term is applied
+	noRoom    bool              // Writes wait: the disk is full
 
 	image         *metadata.Image
 	members       []Voter
@@ -379,7 +380,23 @@ func (c *Core) NextMs() int64 {
 	return c.tickAtMs
 }
 
-func (c *Core) promotable() bool { return !c.leading && isVoter(c.conf, c.id) }
+func (c *Core) promotable() bool { return !c.leading && !c.noRoom && isVoter(c.conf, c.id) }
+
+// SetRoom tells whether Writes wait, because the disk is full. A member without
+// room says nothing that rests on a Write, as always, so it neither votes nor
+// acknowledges; nor does it want to lead: it hands over, and does not stand for
+// election.
+func (c *Core) SetRoom(nowMs int64, room bool) {
+	if !c.input(nowMs) {
+		return
+	}
+	c.noRoom = !room
+	if room && !c.leading {
+		c.electionAtMs = c.nowMs + c.cfg.FetchTimeoutMs + c.between(0, c.cfg.ElectionTimeoutMs/4)
+	}
+	c.yield()
+	c.drain()
+}
 
 // Tick tells the time. After a pause it makes up for one tick only: what other
 // members said meanwhile is still to be read.
@@ -516,6 +533,9 @@ func (c *Core) Step(nowMs int64, m Message) {
 func (c *Core) acceptable(m Message) bool {
 	if m.Raft.GetTo() != c.id || m.Raft.GetFrom() == c.id || m.Raft.GetFrom() == raft.None {
 		return false
+	}
+	if c.noRoom && m.Raft.GetType() == raftpb.MsgTimeoutNow {
+		return false // it is not to lead
 	}
 	switch m.Raft.GetType() {
 	case raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgHeartbeatResp,

@@ -416,9 +416,10 @@ func (c *Core) Transfer(nowMs int64) bool {
 }
 
 // yield hands over leadership that this member got before it learned that it
-// has no vote any more. It leads on until then: the others may not know it yet.
+// has no vote any more, or while its disk is full. It leads on until then: the
+// others may not know it yet.
 func (c *Core) yield() {
-	if c.leading && !isVoter(c.conf, c.id) {
+	if c.leading && (c.noRoom || !isVoter(c.conf, c.id)) {
 		c.Transfer(c.nowMs)
 	}
 }

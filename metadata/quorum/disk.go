@@ -57,8 +57,9 @@ type snapshotPoint struct {
 // disk keeps a member's State in a bbolt file. Its methods are for one
 // goroutine at a time.
 type disk struct {
-	db   *bolt.DB
-	path string
+	db      *bolt.DB
+	path    string
+	reserve reserve
 }
 
 // openDisk opens the file, taking over an old one, and reads it. State.First is
@@ -79,9 +80,10 @@ func openDisk(opts *Options) (*disk, State, error) {
 			return nil, State{}, fmt.Errorf("cannot create the metadata directory: %w", err)
 		}
 	}
-	if d.db, err = openFile(d.path); err != nil {
+	if d.db, d.reserve.file, err = openFile(d.path); err != nil {
 		return nil, State{}, err
 	}
+	d.reserve.allocate = fallocate
 	var state State
 	switch {
 	case !isNew && !d.isEmpty():
@@ -93,6 +95,7 @@ func openDisk(opts *Options) (*disk, State, error) {
 		_ = d.db.Close()
 		return nil, State{}, err
 	}
+	d.reserve.snapshotBytes = state.SnapshotBytes
 	return d, state, nil
 }
 
@@ -108,22 +111,26 @@ func lostMetadata(path string, dirs []string) error {
 }
 
 // openFile opens the database file. bbolt panics on some kinds of damage.
-func openFile(path string) (db *bolt.DB, err error) {
+func openFile(path string) (db *bolt.DB, file *os.File, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = damaged(path, fmt.Errorf("%v", p))
 		}
 	}()
-	db, err = bolt.Open(path, 0o644, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+	open := func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		file, err = os.OpenFile(path, flag, mode)
+		return file, err
+	}
+	db, err = bolt.Open(path, 0o644, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType, OpenFile: open})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("the metadata file %s is in use by another process; stop it or give this broker its own log.dirs", path)
+		return nil, nil, fmt.Errorf("the metadata file %s is in use by another process; stop it or give this broker its own log.dirs", path)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("cannot open the metadata file: %w", err)
+		return nil, nil, fmt.Errorf("cannot open the metadata file: %w", err)
 	case err != nil:
-		return nil, damaged(path, err)
+		return nil, nil, damaged(path, err)
 	}
-	return db, nil
+	return db, file, nil
 }
 
 func damaged(path string, cause error) error {
@@ -198,7 +205,9 @@ func (d *disk) found(node int32, state *State) error {
 	return nil
 }
 
-// Write puts Writes on disk in one transaction, which bbolt syncs.
+// Write puts Writes on disk in one transaction, which bbolt syncs. After an error
+// for which notWritten holds they are to be written again; after any other it is
+// unknown what is on the disk.
 func (d *disk) Write(writes []*Write) error {
 	empty := true
 	for _, w := range writes {
@@ -208,12 +217,17 @@ func (d *disk) Write(writes []*Write) error {
 		return nil
 	}
 	err := d.db.Update(func(tx *bolt.Tx) error {
+		var bytes int64
 		for _, w := range writes {
 			if err := writeState(tx, w); err != nil {
 				return err
 			}
+			bytes += w.bytes()
+			if w.Snapshot != nil {
+				d.reserve.snapshotBytes = w.SnapshotBytes
+			}
 		}
-		return nil
+		return d.reserve.admit(tx, bytes)
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write the metadata file %s: %w", d.path, err)
@@ -265,6 +279,18 @@ func writeState(tx *bolt.Tx, w *Write) error {
 		}
 	}
 	return nil
+}
+
+// bytes is about what the Write puts, when writeState has seen it.
+func (w *Write) bytes() int64 {
+	total := int64(0)
+	for _, e := range w.Entries {
+		total += int64(len(e.GetData()) + entryOverheadBytes)
+	}
+	if w.Snapshot != nil {
+		total += w.SnapshotBytes + int64(len(w.Snapshot.Members))*256
+	}
+	return total
 }
 
 // deleteRange deletes the keys from low on and below high; 0 as high is no end.

@@ -84,6 +84,7 @@ type Node struct {
 		started bool
 		closed  bool
 		failed  error
+		noRoom  bool          // the disk is full, and Writes wait for room
 		turn    chan struct{} // closed and renewed when leadership changes or this node ceases to work
 		done    map[uint64][]chan error
 		timer   *time.Timer
@@ -101,6 +102,7 @@ type Node struct {
 	onLeader  []func(id, epoch int32)
 	peerDown  []func(nodeID int32)
 	onCutOff  []func()
+	onRoom    []func(room bool)
 	onFailed  []func(err error)
 	indexMu   sync.Mutex
 	indexWait []indexWaiter
@@ -255,6 +257,9 @@ func (n *Node) waitReady() error {
 	for {
 		n.mu.Lock()
 		err, ready, turn := n.usableLocked(), n.mu.core.Head() != nil, n.mu.turn
+		if err == nil && n.mu.noRoom {
+			err = ErrNoRoom
+		}
 		n.mu.Unlock()
 		if err != nil || ready {
 			return err
@@ -458,26 +463,6 @@ func (n *Node) tellLeader(leader Leadership) {
 	}
 }
 
-// writeLoop puts Writes on disk; those that queue up share a transaction.
-func (n *Node) writeLoop() {
-	for {
-		writes, ok := n.writes.take()
-		if !ok {
-			return
-		}
-		if err := n.disk.Write(writes); err != nil {
-			// What reached the disk is unknown, so nothing more may be said.
-			n.with(func(c *Core, _ int64) { c.Fail(err) })
-			continue
-		}
-		n.with(func(c *Core, nowMs int64) {
-			for _, w := range writes {
-				c.Persisted(nowMs, w)
-			}
-		})
-	}
-}
-
 // noticeLoop makes the callbacks that may take their time.
 func (n *Node) noticeLoop() {
 	for {
@@ -529,7 +514,9 @@ func (n *Node) shut() error {
 	n.workers.Wait()
 	var err error
 	if started && rest != nil {
-		err = n.disk.Write([]*Write{rest})
+		if err = n.disk.Write([]*Write{rest}); notWritten(err) {
+			err = nil // it is learned again
+		}
 	}
 	return errors.Join(err, n.disk.db.Close())
 }
