@@ -508,23 +508,35 @@ func TestClusterLeadsAroundAFullDisk(t *testing.T) {
 	}
 	g.start(1, 2, 3)
 	g.createTopic(1, "t", 6, 3)
+	around := func(id int32) {
+		t.Helper()
+		eventually(t, func() string {
+			for i, p := range g.nodes[1].meta.Image().Topic("t").Partitions {
+				if p.Leader == id || p.Leader < 0 {
+					return fmt.Sprintf("partition %d is %+v", i, p)
+				}
+			}
+			return ""
+		})
+	}
+	back := func(id int32) {
+		t.Helper()
+		eventually(t, func() string {
+			if b := g.nodes[1].meta.Image().Broker(id); b.Fenced {
+				return "the broker stays fenced although there is room again"
+			}
+			return ""
+		})
+	}
 	full.Store(2)
 	g.nodes[2].member.wakeUp()
-	eventually(t, func() string {
-		for i, p := range g.nodes[1].meta.Image().Topic("t").Partitions {
-			if p.Leader == 2 || p.Leader < 0 {
-				return fmt.Sprintf("partition %d is %+v", i, p)
-			}
-		}
-		return ""
-	})
+	around(2)
 	full.Store(0)
-	eventually(t, func() string {
-		if b := g.nodes[1].meta.Image().Broker(2); b.Fenced {
-			return "the broker stays fenced although there is room again"
-		}
-		return ""
-	})
+	back(2)
+	g.nodes[3].member.metadataRoom(false) // that of its metadata alone
+	around(3)
+	g.nodes[3].member.metadataRoom(true)
+	back(3)
 }
 
 // TestReplicasMovedAwayAreSetAside takes replicas from a broker while it is

@@ -408,17 +408,36 @@ func (lc *lifecycle) metadataRoom(room bool) {
 	lc.wakeUp()
 }
 
-// freeBytes is what may still be written to the file system of dir.
+// freeBytes is what may still be written to the file system of dir, exactly only
+// when it is little.
 func freeBytes(dir string) (int64, bool) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return 0, false
 	}
-	blocks := fs.Bavail
-	if unix.Geteuid() == 0 {
-		blocks = fs.Bfree // what is reserved is reserved for it
+	free := int64(fs.Bavail) * fs.Bsize
+	if unix.Geteuid() != 0 || free >= roomBytes {
+		return free, true
 	}
-	return int64(blocks) * fs.Bsize, true
+	// What is reserved is reserved for root, but not all of it: ext4 keeps some
+	// for itself, counts it as free, and gives it to nobody. So it is tried.
+	for _, bytes := range []int64{roomBytes, fullBytes} {
+		if free < bytes && canTake(dir, bytes) {
+			return bytes, true
+		}
+	}
+	return free, true
+}
+
+// canTake reports whether a file of so many bytes has room in dir. It has no name
+// and is gone at once.
+func canTake(dir string, bytes int64) bool {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return !errors.Is(err, unix.ENOSPC)
+	}
+	defer unix.Close(fd)
+	return !errors.Is(unix.Fallocate(fd, 0, 0, bytes), unix.ENOSPC)
 }
 
 // replaceable reports whether every partition that this broker leads has another
