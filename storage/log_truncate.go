@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"freshet/record"
 	"freshet/vfs"
@@ -277,16 +278,25 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 		return false, err
 	}
 	i := list.floorIndex(offset)
-	fresh, err := l.truncateFiles(list, i, offset)
+	kept, err := l.copyKept(list[i], offset)
+	if errors.Is(err, errNoRoom) {
+		// Nothing has changed. The directory is in order; who asked may ask again.
+		l.removeIfExists(list[i].path(logSuffix + tmpSuffix))
+		return false, fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err)
+	}
+	var fresh *LogSegment
+	if err == nil {
+		fresh, err = l.truncateFiles(list, i, offset, kept)
+	}
 	if err == nil {
 		err = l.dropLost(offset)
 	}
 	if err != nil {
 		return false, l.logDir.fail(fmt.Errorf("truncate %s to offset %d: %w", l.tp, offset, err))
 	}
-	kept := append(append(segmentList(nil), list[:i]...), fresh)
+	segments := append(append(segmentList(nil), list[:i]...), fresh)
 	l.mu.Lock()
-	l.segments.Store(&kept)
+	l.segments.Store(&segments)
 	list[i].gone.Store(true) // its name is the new inode's already
 	list[i].closeHandle()
 	l.nextOffset.Store(offset)
@@ -353,11 +363,40 @@ func (l *Log) lowerRecoveryPoint(offset int64) error {
 	return l.hooks.recoveryPointLowered(l, offset)
 }
 
+// errNoRoom is a full disk that was met before anything was changed.
+var errNoRoom = errors.New("the disk is full; make room")
+
+// keptPart is what a segment holds below an offset.
+type keptPart struct {
+	size int64
+	// gap: the next record goes behind one that was there, or the rest of a batch.
+	gap bool
+}
+
+// copyKept writes the part of s below offset to a new file beside it.
+func (l *Log) copyKept(s *LogSegment, offset int64) (keptPart, error) {
+	ref, err := s.acquire()
+	if err != nil {
+		return keptPart{}, err
+	}
+	defer func() { _ = ref.Release() }()
+	size := s.published.Load()
+	h, found, err := s.translate(ref, offset, size)
+	if err != nil {
+		return keptPart{}, err
+	}
+	if found {
+		size = h.position
+	}
+	gap := (!found || h.baseOffset != offset) && (size > 0 || offset != s.baseOffset)
+	return keptPart{size, gap}, copyPrefixTo(l.fs, ref, s.path(logSuffix+tmpSuffix), size)
+}
+
 // truncateFiles drops the segments after list[i], newest first, and the
-// snapshots beyond offset, then shortens list[i]. The directory is synced in
-// between, so that a crash never leaves a hole or brings back what was dropped
-// beside what is appended later.
-func (l *Log) truncateFiles(list segmentList, i int, offset int64) (*LogSegment, error) {
+// snapshots beyond offset, then puts in place of list[i] what copyKept made of
+// it. The directory is synced in between, so that a crash never leaves a hole or
+// brings back what was dropped beside what is appended later.
+func (l *Log) truncateFiles(list segmentList, i int, offset int64, kept keptPart) (*LogSegment, error) {
 	for j := len(list) - 1; j > i; j-- {
 		l.dropSegments(list[j : j+1])
 	}
@@ -367,28 +406,13 @@ func (l *Log) truncateFiles(list segmentList, i int, offset int64) (*LogSegment,
 	if err := l.fs.SyncDir(l.Dir()); err != nil {
 		return nil, err
 	}
-	return l.truncateSegment(list[i], offset)
+	return l.truncateSegment(list[i], offset, kept)
 }
 
-// truncateSegment writes the part of s below offset to a new file under the
-// same name.
-func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) {
-	ref, err := s.acquire()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ref.Release() }()
-	size := s.published.Load()
-	h, found, err := s.translate(ref, offset, size)
-	if err != nil {
-		return nil, err
-	}
-	if found {
-		size = h.position
-	}
-	if (!found || h.baseOffset != offset) && (size > 0 || offset != s.baseOffset) {
-		// The next record goes behind a gap: one that was there, or the rest of
-		// a batch.
+// truncateSegment puts the copy of what s holds below offset under its name.
+func (l *Log) truncateSegment(s *LogSegment, offset int64, kept keptPart) (*LogSegment, error) {
+	size := kept.size
+	if kept.gap {
 		if err := l.markGaps(offset); err != nil {
 			return nil, err
 		}
@@ -398,9 +422,6 @@ func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) 
 	}
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
 		l.removeIfExists(s.path(suffix))
-	}
-	if err := copyPrefixTo(l.fs, ref, s.path(logSuffix+tmpSuffix), size); err != nil {
-		return nil, err
 	}
 	if err := l.fs.Rename(s.path(logSuffix+tmpSuffix), s.path(logSuffix)); err != nil {
 		return nil, err
@@ -424,11 +445,12 @@ func (l *Log) truncateSegment(s *LogSegment, offset int64) (*LogSegment, error) 
 	return fresh, fresh.persistTxns()
 }
 
-// copyPrefixTo writes the first size bytes of r to a new, synced file.
+// copyPrefixTo writes the first size bytes of r to a new, synced file. errNoRoom:
+// the disk is full; a sync that fails for that reason is an error like any other.
 func copyPrefixTo(fsys vfs.FS, r io.ReaderAt, path string, size int64) (err error) {
 	f, err := fsys.Open(path, vfs.CreateTruncate)
 	if err != nil {
-		return err
+		return noRoom(err)
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil {
@@ -436,9 +458,17 @@ func copyPrefixTo(fsys vfs.FS, r io.ReaderAt, path string, size int64) (err erro
 		}
 	}()
 	if err = vfs.CopyPrefix(f, r, size); err != nil {
-		return err
+		return noRoom(err)
 	}
 	return f.Sync()
+}
+
+// noRoom makes errNoRoom of a write that found the disk full.
+func noRoom(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", errNoRoom, err)
+	}
+	return err
 }
 
 // dropSnapshotsAbove removes producer snapshots of offsets beyond the log's end.

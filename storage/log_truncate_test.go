@@ -127,6 +127,47 @@ func TestTruncateTo(t *testing.T) {
 	}
 }
 
+// A follower that must cut its log on a full disk keeps it, and cuts it when there
+// is room; only what leaves the file in doubt fails the directory.
+func TestTruncateToOnAFullDisk(t *testing.T) {
+	for rule, final := range map[string]bool{
+		"open(*.tmp) enospc":  false,
+		"write(*.tmp) enospc": false,
+		"write(*.tmp) short":  false,
+		"sync(*.tmp) enospc":  true,
+		"write(*.tmp) eio":    true,
+	} {
+		fsys, err := vfs.NewFaultFS(vfs.NewMemFS())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := noRetention()
+		c.SegmentBytes, c.IndexIntervalBytes = 300, 0
+		m, l := testLog(t, fsys, c)
+		for range 6 {
+			mustAppend(t, l, plain(2))
+		}
+		if err := fsys.Inject(rule); err != nil {
+			t.Fatal(err)
+		}
+		if did, err := l.TruncateTo(6); err == nil || did {
+			t.Errorf("%s: the log was cut: %t, %v", rule, did, err)
+		}
+		fsys.Heal()
+		if !final {
+			if got := len(readBatches(t, l)); got != 6 || l.LogEndOffset() != 12 {
+				t.Errorf("%s: %d batches are left, the end is %d", rule, got, l.LogEndOffset())
+			}
+			mustAppend(t, l, plain(2))
+		}
+		did, err := l.TruncateTo(6)
+		if final != (err != nil) || did == final || !final && (len(readBatches(t, l)) != 3 || l.LogEndOffset() != 6) {
+			t.Errorf("%s: with room the log is cut: %t, %v; it ends at %d", rule, did, err, l.LogEndOffset())
+		}
+		_ = m.Close(1)
+	}
+}
+
 func TestReplicatedAppends(t *testing.T) {
 	_, leader := testLog(t, vfs.NewMemFS(), noRetention())
 	_, follower := testLog(t, vfs.NewMemFS(), noRetention())
