@@ -83,12 +83,7 @@ func (d *dirReporter) look(ctx context.Context) error {
 func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.AssignReplicasToDirsRequest, wrong int) {
 	b := d.broker
 	self := b.Config().NodeID
-	online := map[string]metadata.UUID{}
-	for _, dir := range b.logs.Dirs() {
-		if dir.Err == nil {
-			online[dir.Path] = metadata.UUID(dir.DirectoryID)
-		}
-	}
+	online := b.onlineDirs()
 	topics := map[metadata.UUID]map[metadata.UUID][]kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{}
 	for _, log := range b.logs.Logs() {
 		dir, ok := online[log.LogDir()]
@@ -124,6 +119,17 @@ func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.Assig
 		req.Directories = append(req.Directories, directory)
 	}
 	return req, wrong
+}
+
+// onlineDirs are the log directories that work, by path.
+func (b *Broker) onlineDirs() map[string]metadata.UUID {
+	online := map[string]metadata.UUID{}
+	for _, dir := range b.logs.Dirs() {
+		if dir.Err == nil {
+			online[dir.Path] = metadata.UUID(dir.DirectoryID)
+		}
+	}
+	return online
 }
 
 func hasDir(online map[string]metadata.UUID, dir metadata.UUID) bool {

@@ -99,7 +99,7 @@ func (b *Broker) previousEpoch() (all, synced int64, err error) {
 	text, readErr := os.ReadFile(b.bootPath())
 	known := readErr == nil && json.Unmarshal(text, &have) == nil && have.BootID != ""
 	rebooted := known && have.BootID != bootID()
-	if b.recoveredDamage(rebooted) {
+	if b.recoveredDamage(rebooted) || b.lostLogs() {
 		// The next start finds sound logs, and must not claim either, however
 		// early this process ends.
 		err := os.Remove(b.bootPath())
@@ -128,6 +128,40 @@ func (b *Broker) recoveredDamage(rebooted bool) bool {
 	return slices.ContainsFunc(b.logs.RecoveryReport().Partitions, func(r storage.PartitionRecovery) bool {
 		return r.TruncatedBytes > 0 && !rebooted || len(r.Quarantined) > 0 || r.MissingTo > 0
 	})
+}
+
+// lostLogs reports, and logs, whether logs of which this node's metadata says
+// that they hold everything are in none of its directories, though none is
+// offline that may have them. Empty ones take their place, which must not lead
+// while others have the records. A partition made right before a crash counts,
+// too: it may take a moment longer to get its leader back.
+func (b *Broker) lostLogs() bool {
+	self, offline := b.Config().NodeID, len(b.offlineDirs()) > 0
+	online := b.onlineDirs()
+	var lost []string
+	for t := range b.meta.Image().Topics() {
+		for i, p := range t.Partitions {
+			tp := storage.TopicPartition{Topic: t.Name, Partition: int32(i)}
+			if !slices.Contains(p.ISR, self) && !slices.Contains(p.ELR, self) || offline && !hasDir(online, p.Dir(self)) {
+				continue
+			}
+			log := b.logs.Get(tp)
+			if log != nil {
+				if id, known := log.TopicID(); !known || metadata.UUID(id) == t.ID {
+					continue
+				}
+			}
+			lost = append(lost, tp.String())
+		}
+	}
+	if len(lost) == 0 {
+		return false
+	}
+	slices.Sort(lost)
+	slog.Error("partitions that this broker had are in none of its log directories: what only it held of them is lost, they begin empty, "+
+		"and it leads none of its partitions before it has caught up with the others; if they were moved away, stop it and put them back",
+		"count", len(lost), "partitions", lost[:min(len(lost), 5)], "log_dirs", b.Config().LogDirs)
+	return true
 }
 
 // noteEpoch writes what previousEpoch reads after a crash.
