@@ -77,6 +77,9 @@ func offsetRanges(ctx context.Context, cl *kgo.Client, t *topicDetail) (map[int3
 	ranges := map[int32]offsetRange{}
 	earliest, latest := map[partitionKey]int64{}, map[partitionKey]int64{}
 	for _, p := range t.Partitions {
+		if p.Leader < 0 {
+			continue // nobody can say
+		}
 		earliest[partitionKey{t.Name, p.Partition}] = offsetEarliest
 		latest[partitionKey{t.Name, p.Partition}] = offsetLatest
 	}

@@ -190,7 +190,7 @@ func describeNative(ctx context.Context, cmd *cobra.Command, cl *kgo.Client, nam
 			return fmt.Errorf("cannot read the settings of %s: %s", topic.Name, message(err))
 		}
 		if d.Offsets, err = offsetRanges(ctx, cl, &topic); err != nil {
-			return fmt.Errorf("cannot read the offsets of %s: %s", topic.Name, message(err))
+			fmt.Fprintf(cmd.ErrOrStderr(), "the offsets of %s could not be read: %s\n", topic.Name, message(err))
 		}
 		all = append(all, d)
 	}
@@ -213,8 +213,14 @@ func (d *describedTopic) print(cmd *cobra.Command, out *outputFlag) error {
 	fmt.Fprintf(w, "topic       %s\ntopic id    %s\npartitions  %d\nreplicas    %d\n\n", d.Name, d.ID, len(d.Partitions), d.replicas())
 	t := newTable("PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START-OFFSET", "END-OFFSET")
 	for _, p := range d.Partitions {
-		r := d.Offsets[p.Partition]
-		t.add(p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, r.Start, r.End)
+		leader, start, end := "none", "-", "-"
+		if p.Leader >= 0 {
+			leader = fmt.Sprint(p.Leader)
+		}
+		if r, ok := d.Offsets[p.Partition]; ok {
+			start, end = fmt.Sprint(r.Start), fmt.Sprint(r.End)
+		}
+		t.add(p.Partition, leader, p.LeaderEpoch, p.Replicas, p.ISR, start, end)
 	}
 	if err := out.write(w, t); err != nil {
 		return err
