@@ -138,7 +138,7 @@ func afterDecommission(ctx context.Context, cmd *cobra.Command, cl *kgo.Client, 
 			voter = voter || m.ID == id
 		}
 	}
-	if !voter && (b.State == brokerFenced || b.State == brokerGone) {
+	if !voter && !b.runs() && (b.State == brokerFenced || b.State == brokerGone) {
 		err := brokerAdmin(cl).unregister(ctx, id)
 		if err == nil || errors.Is(err, kerr.BrokerIDNotRegistered) {
 			_, err := fmt.Fprintf(w, "Broker %d holds nothing, and the cluster has forgotten it.\n", id)
@@ -149,7 +149,7 @@ func afterDecommission(ctx context.Context, cmd *cobra.Command, cl *kgo.Client, 
 	if voter {
 		say("take it out of the controllers' quorum: kafka-metadata-quorum.sh remove-controller -i %d -d DIRECTORY-ID (describe --replication shows the id)", id)
 	}
-	if b.State == brokerUp {
+	if b.State == brokerUp || b.runs() {
 		say("stop it")
 	}
 	say("make the cluster forget it: kafka-cluster.sh unregister --bootstrap-server HOST:PORT --id %d", id)

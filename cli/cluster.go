@@ -129,10 +129,10 @@ func controllerText(v *clusterView) string {
 	for _, m := range v.Quorum.Voters {
 		word := fmt.Sprint(m.ID)
 		switch {
-		case m.ID != v.Quorum.Leader && (m.SilentMs > voterSilentMs || m.SilentMs < 0):
+		case m.silent(v.Quorum.Leader):
 			word += " (silent)"
 		case m.Lag > 0 && m.SilentMs > 1000:
-			word += fmt.Sprintf(" (%d records behind)", m.Lag)
+			word += fmt.Sprintf(" (%d record%s behind)", m.Lag, plural(int(m.Lag)))
 		}
 		voters = append(voters, word)
 	}

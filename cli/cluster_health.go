@@ -35,6 +35,7 @@ type finding struct {
 const (
 	diskWarningPart  = 15 // percent free
 	diskCriticalPart = 5
+	fullDiskBytes    = 32 << 20 // with less free, a broker that stood back for want of room stays back
 	voterSilentMs    = 10_000
 	namesShown       = 5
 )
@@ -66,7 +67,7 @@ func worst(found []finding) severity {
 func judgeControllers(v *clusterView) []finding {
 	if v.Controller < 0 {
 		return []finding{{Severity: severityCritical, Code: "no-controller",
-			Text: "No controller is active: nothing can be created or changed, and a partition whose leader fails stays without one. Reading and writing go on where leaders live.",
+			Text: "No controller is active: nothing can be created or changed, and a partition whose leader fails stays without one. What has a leader can be read; within broker.session.timeout.ms leaders refuse records, too.",
 			Do:   "start controllers until more than half of the voters run (controller.quorum.* in their server.properties names them)"}}
 	}
 	if v.Quorum == nil {
@@ -76,8 +77,7 @@ func judgeControllers(v *clusterView) []finding {
 	var silent, behind []int32
 	for _, m := range v.Quorum.Voters {
 		switch {
-		case m.ID == v.Quorum.Leader:
-		case m.SilentMs > voterSilentMs || m.SilentMs < 0:
+		case m.silent(v.Quorum.Leader):
 			silent = append(silent, m.ID)
 		case m.Lag > 0 && m.BehindMs > voterSilentMs:
 			behind = append(behind, m.ID)
@@ -133,23 +133,26 @@ func judgeBrokers(v *clusterView) []finding {
 		b := &v.Brokers[i]
 		f := finding{Severity: severityWarning, Brokers: []int32{b.ID}}
 		holds := fmt.Sprintf("It holds %d replica%s, of which %d should lead.", b.Replicas, plural(b.Replicas), b.Preferred)
-		switch b.State {
-		case brokerFenced:
+		switch {
+		case b.runs():
+			f.Code = "broker-fenced"
+			f.Text, f.Do = fencedWhy(b, holds)
+		case b.State == brokerFenced:
 			f.Code = "broker-fenced"
 			f.Text = fmt.Sprintf("Broker %d (%s) is registered, but its heartbeats have stopped. %s", b.ID, hostPort(b.Host, b.Port), holds)
 			f.Do = fmt.Sprintf("start broker %d; if it is gone for good: freshet broker decommission %d", b.ID, b.ID)
-		case brokerGone:
+		case b.State == brokerGone:
 			f.Code = "broker-gone"
 			f.Text = fmt.Sprintf("Broker %d is not up: replicas name it, but the cluster does not list it. %s", b.ID, holds)
 			f.Do = fmt.Sprintf("start broker %d; if it is gone for good: freshet broker decommission %d", b.ID, b.ID)
-		case brokerSilent:
+		case b.State == brokerSilent:
 			f.Code = "broker-silent"
 			f.Text = fmt.Sprintf("Broker %d (%s) is listed as alive, but does not answer this client (%s). %s", b.ID, hostPort(b.Host, b.Port), b.Silence, holds)
 			f.Do = fmt.Sprintf("see whether broker %d runs, and whether this machine reaches its address", b.ID)
 		default:
 			continue
 		}
-		if b.Replicas == 0 && b.State != brokerSilent {
+		if b.Replicas == 0 && b.State != brokerSilent && !b.runs() {
 			f.Severity = severityNote
 			f.Text = strings.Replace(f.Text, holds, "It holds nothing.", 1)
 			f.Do = fmt.Sprintf("start it, or make the cluster forget it: kafka-cluster.sh unregister --id %d", b.ID)
@@ -157,6 +160,18 @@ func judgeBrokers(v *clusterView) []finding {
 		found = append(found, f)
 	}
 	return found
+}
+
+// fencedWhy is a sentence about a broker that runs and is fenced, and what to do.
+func fencedWhy(b *brokerView, holds string) (text, do string) {
+	for _, d := range b.Dirs {
+		if d.TotalBytes > 0 && d.FreeBytes >= 0 && d.FreeBytes < fullDiskBytes {
+			return fmt.Sprintf("Broker %d (%s) runs, but leads nothing and follows nobody while the disk of %s is full. %s", b.ID, hostPort(b.Host, b.Port), d.Path, holds),
+				fmt.Sprintf("make room on the disk of broker %d; it takes part again by itself", b.ID)
+		}
+	}
+	return fmt.Sprintf("Broker %d (%s) runs, but is fenced: the controllers do not hear from it, or it is starting or stopping. %s", b.ID, hostPort(b.Host, b.Port), holds),
+		fmt.Sprintf("ask again; if it stays, look at the log of broker %d, and whether it reaches the active controller", b.ID)
 }
 
 func judgeDisks(v *clusterView) []finding {

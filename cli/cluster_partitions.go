@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -93,11 +94,14 @@ type cause struct{ text, do string }
 
 // whyOutOfSync tells replicas of brokers that are down from those that lag.
 func (v *clusterView) whyOutOfSync(missing []int32) cause {
-	var down, lagging []int32
+	var down, fenced, lagging []int32
 	for _, id := range missing {
-		if b := v.broker(id); b == nil || !b.alive() {
+		switch b := v.broker(id); {
+		case b != nil && b.runs():
+			fenced = append(fenced, id)
+		case b == nil || !b.alive():
 			down = append(down, id)
-		} else {
+		default:
 			lagging = append(lagging, id)
 		}
 	}
@@ -105,6 +109,10 @@ func (v *clusterView) whyOutOfSync(missing []int32) cause {
 	if len(down) > 0 {
 		texts = append(texts, fmt.Sprintf("%s %s %s down.", capitalized(numbered("broker", down)), joinInts(down, ", "), isOrAre(len(down))))
 		dos = append(dos, "start "+numbered("broker", down)+" "+joinInts(down, ", "))
+	}
+	if len(fenced) > 0 {
+		texts = append(texts, fmt.Sprintf("%s %s %s fenced.", capitalized(numbered("broker", fenced)), joinInts(fenced, ", "), isOrAre(len(fenced))))
+		dos = append(dos, "see what is said about "+numbered("broker", fenced)+" "+joinInts(fenced, ", "))
 	}
 	if len(lagging) > 0 {
 		verb := "lags"
@@ -132,9 +140,13 @@ func leaderless(v *clusterView, p *partitionDetail) partitionTrouble {
 		joinInts(rest, " or "))
 	switch {
 	case len(complete) > 0:
-		trouble.text = fmt.Sprintf("%%s: no leader. Only %s %s had all records, and %s down. Reading and writing are stopped; nothing is lost if %s comes back.",
-			numbered("broker", complete), joinInts(complete, ", "), isOrAre(len(complete)), oneOf(complete))
-		trouble.do = "start " + oneOf(complete)
+		word, first := "down", "start "
+		if !slices.ContainsFunc(complete, func(id int32) bool { b := v.broker(id); return b == nil || !b.runs() }) {
+			word, first = "fenced", "see what is said about "
+		}
+		trouble.text = fmt.Sprintf("%%s: no leader. Only %s %s had all records, and %s %s. Reading and writing are stopped; nothing is lost if %s comes back.",
+			numbered("broker", complete), joinInts(complete, ", "), isOrAre(len(complete)), word, oneOf(complete))
+		trouble.do = first + oneOf(complete)
 		if len(rest) > 0 {
 			trouble.do += ". Only if that is impossible: " + unclean
 		}

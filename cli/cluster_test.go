@@ -68,7 +68,7 @@ func TestHealth(t *testing.T) {
 	f("even voters", "note even-voters", "no more failures than 1 would", "", func(v *clusterView) { v.Quorum.Voters = v.Quorum.Voters[:2] })
 	f("a broker is down", "critical no-leader, warning broker-fenced, warning under-replicated",
 		"Partition logs-0: no leader. Only broker 2 had all records, and is down.", "start broker 2", func(v *clusterView) {
-			v.Brokers[1].State = brokerFenced
+			v.Brokers[1].State, v.Brokers[1].Dirs = brokerFenced, nil
 			v.Topics[0].Partitions[0].Leader = -1
 			for n := range 2 {
 				orders(v, n).ISR, orders(v, n).Leader = []int32{1, 3}, 1
@@ -95,8 +95,7 @@ func TestHealth(t *testing.T) {
 			v.Topics[0].Partitions = nil
 			v.Topics[1].Partitions = v.Topics[1].Partitions[:1]
 			orders(v, 0).ISR, orders(v, 0).ELR, orders(v, 0).Leader = nil, []int32{2, 3}, -1
-			v.Brokers[1].State, v.Brokers[2].State = brokerFenced, brokerUp
-			v.Brokers[2].State = brokerGone
+			v.Brokers[1].State, v.Brokers[1].Dirs = brokerFenced, nil
 			v.Brokers = v.Brokers[:2]
 		})
 	f("an election is due", "critical no-leader", "no leader, though broker 2 has all records and is up", "ask again", func(v *clusterView) {
@@ -108,11 +107,22 @@ func TestHealth(t *testing.T) {
 			p.ISR, p.Leader, p.LastKnownELR = nil, -1, []int32{3}
 		})
 	f("leader down, not yet noticed", "critical leader-down, warning broker-fenced", "the leader, broker 2, is down", "ask again", func(v *clusterView) {
-		v.Brokers[1].State = brokerFenced
+		v.Brokers[1].State, v.Brokers[1].Dirs = brokerFenced, nil
 	})
 	f("leader silent", "critical leader-silent, warning broker-silent", "the leader, broker 2, does not answer this client", "see what is said", func(v *clusterView) {
 		v.Brokers[1].State, v.Brokers[1].Silence = brokerSilent, "connection refused"
 	})
+	f("a full disk fences a broker", "critical disk-low, warning broker-fenced, warning under-replicated", "has 0 %", "rebalance", func(v *clusterView) {
+		v.Brokers[1].State, v.Brokers[1].Dirs[0].FreeBytes = brokerFenced, 0
+		v.Topics[0].Partitions = nil
+		orders(v, 0).ISR = []int32{1, 3}
+		orders(v, 1).Leader, orders(v, 1).ISR = 3, []int32{3, 1}
+	})
+	f("a fenced broker runs and has the only copy", "critical no-leader, warning broker-fenced", "Only broker 2 had all records, and is fenced", "see what is said about broker 2",
+		func(v *clusterView) {
+			v.Brokers[1].State, v.Topics = brokerFenced, v.Topics[:1]
+			v.Topics[0].Partitions[0].Leader = -1
+		})
 	f("unclean elections", "warning unclean-election", "is true for orders", "freshet topic alter-config orders --set unclean.leader.election.enable=false",
 		func(v *clusterView) { v.Topics[1].Unclean = true })
 	f("impossible min ISR", "critical min-isr-too-high", "every write with acks=all is refused", "--replicas 3", func(v *clusterView) { v.Topics[0].MinISR = 2 })
@@ -195,6 +205,12 @@ func TestDoctorOutcomes(t *testing.T) {
 		t.Errorf("%s: no outcome for %q", name, failure)
 	}
 	same := func(*clusterView, *topicView) {}
+	apart := func(v *clusterView, _ *topicView) { // the controllers are on nodes of their own
+		v.Controller, v.Quorum.Leader = 11, 11
+		for i := range v.Quorum.Voters {
+			v.Quorum.Voters[i].ID += 10
+		}
+	}
 	shrunk := func(isr ...int32) func(*clusterView, *topicView) {
 		return func(_ *clusterView, topic *topicView) {
 			for i := range topic.Partitions {
@@ -203,9 +219,13 @@ func TestDoctorOutcomes(t *testing.T) {
 		}
 	}
 	f("three in sync", "one broker stops", "kept / go on / go on", same)
-	f("three in sync", "two brokers stop", "kept / go on / stop", same)
+	f("three in sync, on the controllers", "two brokers stop", "kept / stop / stop", same)
+	f("three in sync", "two brokers stop", "kept / go on / stop", apart)
+	f("three in sync", "2 of 3 controllers stop", "kept / go on / stop", apart)
+	f("a controller is silent", "one broker stops", "kept / stop in 1 of 2 / stop", func(v *clusterView, _ *topicView) { v.Quorum.Voters[2].SilentMs = 60_000 })
+	f("no controller is active", "one broker stops", "kept / stop in 1 of 2 / stop", func(v *clusterView, _ *topicView) { v.Controller, v.Quorum = -1, nil })
 	f("three in sync", "a whole rack stops", "kept / go on / go on", same)
-	f("three in sync", "two disks are lost for good", "kept / go on / stop", same)
+	f("three in sync", "two disks are lost for good", "kept / go on / stop", apart)
 	f("three in sync", "one machine loses power", "kept / go on / go on", same)
 	f("three in sync", "all machines lose power", "the last seconds may be lost / stop / stop", same)
 	f("synced", "all machines lose power", "kept / stop / stop", func(_ *clusterView, t *topicView) { t.FlushMessages = 1 })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -116,6 +117,11 @@ type quorumMember struct {
 	Lag      int64 `json:"lag"`       // records
 	SilentMs int64 `json:"silent_ms"` // since its last fetch; -1 unknown
 	BehindMs int64 `json:"behind_ms"` // since it last had everything; -1 unknown
+}
+
+// silent reports whether a member of a quorum with this leader is not heard of.
+func (m *quorumMember) silent(leader int32) bool {
+	return m.ID != leader && (m.SilentMs > voterSilentMs || m.SilentMs < 0)
 }
 
 // broker returns the broker called id, or nil.
@@ -383,15 +389,23 @@ func (v *clusterView) addGoneBrokers() {
 	sort.Slice(v.Brokers, func(i, j int) bool { return v.Brokers[i].ID < v.Brokers[j].ID })
 }
 
-// askLogDirs asks all live brokers at once.
+// runs reports whether a fenced broker answered all the same: it is up, but the
+// controllers let it lead nothing.
+func (b *brokerView) runs() bool { return b.State == brokerFenced && len(b.Dirs) > 0 }
+
+// askLogDirs asks all brokers at once. One that is fenced may run, too: with a
+// full disk, say, or cut off from the controllers.
 func (v *clusterView) askLogDirs(ctx context.Context, cl *kgo.Client) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	failures := make([]error, len(v.Brokers))
 	var asked sync.WaitGroup
 	for i := range v.Brokers {
-		if b := &v.Brokers[i]; b.State == brokerUp {
-			asked.Go(func() { b.Dirs, failures[i] = askDirs(ctx, cl, b.ID) })
+		switch b := &v.Brokers[i]; b.State {
+		case brokerUp:
+			asked.Go(func() { b.Dirs, failures[i] = askDirs(ctx, cl.Broker(int(b.ID))) })
+		case brokerFenced:
+			asked.Go(func() { b.Dirs = askFenced(ctx, cl, b) })
 		}
 	}
 	asked.Wait()
@@ -403,9 +417,24 @@ func (v *clusterView) askLogDirs(ctx context.Context, cl *kgo.Client) {
 	}
 }
 
+// askFenced asks a broker that clients are not told of, at the address it
+// registered; nil when nobody answers there.
+func askFenced(ctx context.Context, cl *kgo.Client, b *brokerView) []dirView {
+	direct, err := kgo.NewClient(slices.Concat(cl.Opts(), []kgo.Opt{kgo.SeedBrokers(hostPort(b.Host, b.Port))})...)
+	if err != nil {
+		return nil
+	}
+	defer direct.Close()
+	dirs, err := askDirs(ctx, direct.SeedBrokers()[0])
+	if err != nil {
+		return nil
+	}
+	return dirs
+}
+
 // askDirs asks once: a refused connection is an answer, too.
-func askDirs(ctx context.Context, cl *kgo.Client, id int32) ([]dirView, error) {
-	answer, err := cl.Broker(int(id)).Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
+func askDirs(ctx context.Context, broker *kgo.Broker) ([]dirView, error) {
+	answer, err := broker.Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
 	if err != nil {
 		return nil, err
 	}

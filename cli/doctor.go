@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,7 @@ type doctorReport struct {
 func reportDoctor(w io.Writer, out *outputFlag, v *clusterView, verdicts []topicVerdict, detail bool) error {
 	together := judgeTogether(v)
 	found := append(append([]finding(nil), together...), groupFindings(verdicts)...)
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Severity > found[j].Severity })
 	code := int(worst(found))
 	var err error
 	switch {
@@ -113,7 +115,7 @@ func doctorDetail(verdicts []topicVerdict, together []finding) string {
 			worst := "any"
 			if o.Brokers != nil {
 				worst = numbered("broker", o.Brokers) + " " + joinInts(o.Brokers, ", ")
-			} else if o.Failure == "all machines lose power" {
+			} else if o.all {
 				worst = "-"
 			}
 			table.add(o.Failure, o.acknowledged(), o.reads(), o.writes(), worst)

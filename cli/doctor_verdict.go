@@ -51,6 +51,7 @@ type outcome struct {
 	Stopped   int     `json:"stopped"`     // partitions that can be neither read nor written meanwhile
 	NoAcksAll int     `json:"no_acks_all"` // partitions that can be read, but refuse acks=all
 	of        int
+	all       bool // the failure is of no brokers in particular
 }
 
 // acknowledged, reads and writes are the outcome in words.
@@ -152,6 +153,10 @@ func judgeTopic(v *clusterView, t *topicView) topicVerdict {
 	add("two disks are lost for good", losesDisk, pairs)
 	add("one machine loses power", losesPower, singles)
 	add("all machines lose power", allLosePower, [][]int32{ids})
+	if n := v.controllersApart(); n > 0 {
+		verdict.Outcomes = append(verdict.Outcomes, outcome{Failure: fmt.Sprintf("%d of %d controllers stop", n, len(v.Quorum.Voters)),
+			NoAcksAll: len(t.Partitions), of: len(t.Partitions), all: true})
+	}
 	verdict.Findings = topicFindings(v, t, len(ids))
 	return verdict
 }
@@ -161,8 +166,9 @@ func worstOutcome(v *clusterView, t *topicView, name string, kind failureKind, s
 	same := true
 	for i, set := range sets {
 		o := outcome{Failure: name, Brokers: set, of: len(t.Partitions)}
+		halted := v.haltedWithout(set)
 		for n := range t.Partitions {
-			o.count(v, t, &t.Partitions[n], kind, set)
+			o.count(v, t, &t.Partitions[n], kind, set, halted)
 		}
 		if i == 0 || worse(o.rank(), worst.rank()) {
 			same = same && (i == 0 || o.rank() == worst.rank())
@@ -171,24 +177,55 @@ func worstOutcome(v *clusterView, t *topicView, name string, kind failureKind, s
 			same = false
 		}
 	}
-	if same || kind == allLosePower {
+	worst.all = kind == allLosePower
+	if same || worst.all {
 		worst.Brokers = nil
 	}
 	return worst
 }
 
-// count adds what the failure of the brokers does to one partition.
-func (o *outcome) count(v *clusterView, t *topicView, p *partitionDetail, kind failureKind, failed []int32) {
+// haltedWithout reports whether the controllers have no majority when these
+// nodes are down: then nobody new leads, and soon leaders refuse records.
+func (v *clusterView) haltedWithout(failed []int32) bool {
+	if v.Controller < 0 || v.Quorum == nil {
+		return v.Controller < 0
+	}
+	working := 0
+	for _, m := range v.Quorum.Voters {
+		if !containsID(failed, m.ID) && !m.silent(v.Quorum.Leader) {
+			working++
+		}
+	}
+	return 2*working <= len(v.Quorum.Voters)
+}
+
+// controllersApart is how many controllers must stop for a majority to be gone,
+// 0 when a broker is among them: its failure is one of the others.
+func (v *clusterView) controllersApart() int {
+	if v.Quorum == nil || len(v.Quorum.Voters) == 0 {
+		return 0
+	}
+	for _, m := range v.Quorum.Voters {
+		if v.broker(m.ID) != nil {
+			return 0
+		}
+	}
+	return (len(v.Quorum.Voters) + 1) / 2
+}
+
+// count adds what the failure of the brokers does to one partition; halted says
+// that no other leader can be elected then.
+func (o *outcome) count(v *clusterView, t *topicView, p *partitionDetail, kind failureKind, failed []int32, halted bool) {
 	inSync := v.aliveOf(p.ISR)
 	left := without(inSync, failed)
 	spare := v.aliveOf(without(p.Replicas, append(append([]int32(nil), failed...), p.ISR...)))
 	eligible := v.aliveOf(without(p.ELR, failed))
 	switch {
-	case p.Leader < 0 || kind == allLosePower:
+	case p.Leader < 0 || kind == allLosePower || halted && containsID(failed, p.Leader):
 		o.Stopped++
 	case len(left) == 0 && len(eligible) == 0 && !(t.Unclean && len(spare) > 0):
 		o.Stopped++
-	case len(left) == 0 && t.MinISR > 1, len(left) > 0 && len(left) < t.MinISR:
+	case halted, len(left) == 0 && t.MinISR > 1, len(left) > 0 && len(left) < t.MinISR:
 		o.NoAcksAll++
 	}
 	// Replicas on brokers that are down now still have what they had.
@@ -330,7 +367,7 @@ func itOrThey(n int) string {
 
 // judgeTogether reports what brokers share that failures would share.
 func judgeTogether(v *clusterView) []finding {
-	found := judgeControllers(v)
+	found := append(judgeControllers(v), judgeShared(v)...)
 	hosts := map[string]bool{}
 	racks, live := 0, 0
 	for i := range v.Brokers {
@@ -357,6 +394,21 @@ func judgeTogether(v *clusterView) []finding {
 			Do:   "set broker.rack in every server.properties and restart the brokers one by one"})
 	}
 	return found
+}
+
+// judgeShared says what it means that brokers are controllers, too.
+func judgeShared(v *clusterView) []finding {
+	if v.Quorum == nil || len(v.Quorum.Voters) < 2 || v.controllersApart() > 0 {
+		return nil
+	}
+	n := (len(v.Quorum.Voters) + 1) / 2
+	ids := make([]int32, len(v.Quorum.Voters))
+	for i, m := range v.Quorum.Voters {
+		ids[i] = m.ID
+	}
+	return []finding{{Severity: severityNote, Code: "shared-nodes",
+		Text: fmt.Sprintf("Brokers are also controllers (voters %s): when %d of these are down, no partition gets a new leader, and those that have one soon refuse records, whatever the replicas.",
+			joinInts(ids, ", "), n)}}
 }
 
 // groupFindings joins equal findings of several topics.
