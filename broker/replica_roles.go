@@ -221,7 +221,8 @@ func (b *Broker) memberEpochs(proposal *isr.Proposal) []int64 {
 // has not heard from the controller for so long that others may lead by now: it
 // may be cut off, and they should look for the new leaders.
 func (b *Broker) leaseLapsed() {
-	slog.Warn("the active controller has not answered for broker.session.timeout.ms: this broker leads nothing until it does")
+	slog.Warn("the active controller has not answered for broker.session.timeout.ms: others may lead by now, so this broker refuses records (NOT_LEADER_OR_FOLLOWER) until it does; " +
+		"see that a majority of the controllers runs and that this broker reaches them")
 	for _, t := range b.net.topics.all() {
 		for _, p := range t.hosted() {
 			if role := p.Role(); role.Leads && !role.Solo {
