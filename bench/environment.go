@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,8 @@ type Environment struct {
 	MemBytes   int64  `json:"memory_bytes"`
 	FileSystem string `json:"file_system"`
 	Device     string `json:"device"`
+	// Congestion is the kernel's default TCP congestion control.
+	Congestion string `json:"tcp_congestion_control,omitempty"`
 	// Command is the command line that made the result.
 	Command []string `json:"command"`
 }
@@ -53,6 +56,9 @@ func DescribeEnvironment(dataDir string, by Invocation) Environment {
 	}
 	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
 		env.MemBytes = parseMemTotal(data)
+	}
+	if data, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		env.Congestion = strings.TrimSpace(string(data))
 	}
 	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
 		if abs, err := filepath.Abs(dataDir); err == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"sync"
@@ -39,7 +40,7 @@ type loop struct {
 	srv    *server
 	idx    int
 	name   string // idx for labels
-	poller *netpoll.Poller
+	poller *poller
 	conns  []*conn // by descriptor
 	nconns atomic.Int32
 	parked atomic.Int64 // long polls
@@ -74,6 +75,7 @@ type loop struct {
 	timerFd     int
 	armedMs     int64
 	nextSweepMs int64
+	yieldedMs   int64 // when the scheduler was last let in
 
 	pendingBytes int64   // written but not completed
 	throttled    []*conn // not read from until pendingBytes falls
@@ -87,7 +89,7 @@ type loop struct {
 
 	pumps    []*conn    // connections with something to send, after this event
 	woken    []*fetchOp // parked fetches whose partitions moved
-	flushSet bool       // an end-of-turn task is queued
+	flushSet bool       // the engine is to be flushed, see turnAround
 	nowMs    int64      // wall clock of the current event, ms
 	monoMs   int64      // monotonic clock of the current event, ms since start
 	stats    loopStats
@@ -107,7 +109,7 @@ type loopStats struct {
 }
 
 func newLoop(srv *server, idx int) (*loop, error) {
-	poller, err := netpoll.OpenPoller()
+	poller, err := openPoller()
 	if err != nil {
 		return nil, fmt.Errorf("event loop %d cannot open an epoll instance: %w", idx, err)
 	}
@@ -144,11 +146,38 @@ func (l *loop) run() {
 	defer close(l.ended)
 	labels := pprof.Labels("loop", l.name)
 	pprof.Do(context.Background(), labels, func(context.Context) {
-		if err := l.poller.Polling(l.onEvent); err != nil && !l.stopping {
-			slog.Error("event loop ended", "loop", l.idx, "error", err)
+		for !l.stopping {
+			if err := l.turnAround(); err != nil && !l.stopping {
+				slog.Error("event loop ended", "loop", l.idx, "error", err)
+				break
+			}
 		}
 	})
 	l.release()
+}
+
+// yieldEveryMs is how often a busy loop lets the Go scheduler in by itself: a
+// goroutine that runs for 10 ms is made to, by a signal, and loses its P at its
+// next system call, which keeps sysmon awake.
+const yieldEveryMs = 4
+
+// turnAround waits for events and handles them. A flush that they ask for comes
+// behind the events that are ready by then, so that one submission carries the
+// writes of all.
+func (l *loop) turnAround() error {
+	if l.monoMs-l.yieldedMs >= yieldEveryMs {
+		l.yieldedMs = l.monoMs
+		runtime.Gosched()
+	}
+	err := l.poller.batch(true, l.onEvent)
+	for l.flushSet && err == nil {
+		err = l.poller.batch(false, l.onEvent)
+		l.flushSet = false
+		l.engine.Flush()
+		l.engine.Reap()
+		l.settle() // which may ask for another
+	}
+	return err
 }
 
 // release closes what the loop holds, waiting for the writes in flight.
@@ -162,7 +191,7 @@ func (l *loop) release() {
 		slog.Error("write engine did not close cleanly", "loop", l.idx, "error", err)
 	}
 	_ = unix.Close(l.timerFd)
-	_ = l.poller.Close()
+	l.poller.close()
 }
 
 // processStart anchors monotonic milliseconds.
@@ -181,7 +210,7 @@ func monotonicMs() int64 { return int64(time.Since(processStart) / time.Millisec
 // broker's partitions to others: it has not answered a heartbeat for a session.
 func (l *loop) leaseLapsed() bool { return l.monoMs > l.srv.broker.leaseUntilMs.Load() }
 
-func (l *loop) onEvent(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
+func (l *loop) onEvent(fd int, ev netpoll.IOEvent) {
 	l.tickClock()
 	switch fd {
 	case l.timerFd:
@@ -198,7 +227,6 @@ func (l *loop) onEvent(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 		}
 	}
 	l.settle()
-	return nil
 }
 
 func (l *loop) onConnEvent(c *conn, ev netpoll.IOEvent) {
@@ -291,7 +319,7 @@ func (l *loop) settle() {
 // post runs fn(arg) on the loop soon. It is the one method of loop that any
 // goroutine may call.
 func (l *loop) post(fn queue.Func, arg any) {
-	_ = l.poller.Trigger(queue.HighPriority, fn, arg)
+	l.poller.post(fn, arg)
 }
 
 // read fills the assembly buffer's tail first and the loop's buffer after it,
@@ -379,21 +407,5 @@ func (l *loop) queuePump(c *conn) {
 	}
 }
 
-// scheduleFlush queues the end of the turn behind the socket events that are
-// already ready, so that one submission carries them all.
-func (l *loop) scheduleFlush() {
-	if l.flushSet {
-		return
-	}
-	l.flushSet = true
-	l.post(flushTask, l)
-}
-
-func flushTask(arg any) error {
-	l := arg.(*loop)
-	l.flushSet = false
-	l.engine.Flush()
-	l.engine.Reap()
-	l.settle()
-	return nil
-}
+// scheduleFlush asks for a flush at the end of the turn, see turnAround.
+func (l *loop) scheduleFlush() { l.flushSet = true }

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 
@@ -373,7 +372,7 @@ func (s *server) stop() {
 		}
 		l.post(func(any) error {
 			l.stopping = true
-			return errorx.ErrEngineShutdown
+			return errEndLoop
 		}, nil)
 	}
 	s.wg.Wait()

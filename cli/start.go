@@ -120,6 +120,7 @@ func runBroker(out io.Writer, static *config.Static) error {
 	if err != nil {
 		return err
 	}
+	b.SpareProcs()
 	started := make(chan error, 1)
 	go func() { started <- b.Start() }()
 	select {

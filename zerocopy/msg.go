@@ -35,6 +35,7 @@ func Iovecs(scratch []unix.Iovec, bufs [][]byte) []unix.Iovec {
 //
 // It neither blocks nor raises SIGPIPE. A full socket is ErrWouldBlock; other
 // errors match ErrPeer. Interrupted calls are repeated. It does not allocate.
+// Since the call cannot block, the Go scheduler is not told of it.
 func SendMsg(fd int, iovs []unix.Iovec, more bool) (int, error) {
 	if len(iovs) == 0 {
 		return 0, nil
@@ -46,7 +47,7 @@ func SendMsg(fd int, iovs []unix.Iovec, more bool) (int, error) {
 	hdr := unix.Msghdr{Iov: &iovs[0]}
 	hdr.SetIovlen(min(len(iovs), maxIovecs))
 	for {
-		n, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&hdr)), uintptr(flags))
+		n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&hdr)), uintptr(flags))
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -57,10 +58,10 @@ func SendMsg(fd int, iovs []unix.Iovec, more bool) (int, error) {
 	}
 }
 
-// send is SendMsg for one buffer.
+// send is SendMsg for one buffer; flags contain MSG_DONTWAIT.
 func send(fd int, buf []byte, flags int) (int, unix.Errno) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), uintptr(flags), 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), uintptr(flags), 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
 		}

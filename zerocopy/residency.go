@@ -122,7 +122,7 @@ func readable(fd int, position int64) (ready, supported bool, err error) {
 	var b [1]byte
 	iov := unix.Iovec{Base: &b[0], Len: 1}
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(position), 0, unix.RWF_NOWAIT)
+		_, _, errno := unix.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(position), 0, unix.RWF_NOWAIT)
 		switch errno {
 		case 0:
 			// At or beyond the end of the file there is nothing to wait for;

@@ -56,6 +56,9 @@ func (r *Report) writeHeading(b *strings.Builder) {
 	e := r.Environment
 	fmt.Fprintf(b, "freshet bench compare · commit %s · Linux %s · %s, %d CPUs, %.0f GiB · %s\n",
 		e.Commit, e.Kernel, e.CPUModel, e.CPUs, float64(e.MemBytes)/(1<<30), e.FileSystem)
+	if e.Congestion != "" && e.Congestion != "reno" {
+		fmt.Fprintf(b, "TCP congestion control here is %s; freshet takes reno for what it sends within one machine (freshet.congestion.control)\n", e.Congestion)
+	}
 	width := 0
 	for _, broker := range r.Brokers {
 		width = max(width, len(broker.Name))
