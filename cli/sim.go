@@ -49,7 +49,8 @@ command that shows it again. docs/SIMULATOR.md says how to read a trace.
 Nothing is written to disk and no port is opened.`,
 		Example: `  freshet sim                          # 200 seeds
   freshet sim --seeds 1-2000           # what make sim runs
-  freshet sim --seed 303 --trace       # one run, line by line
+  freshet sim --seed 303               # one run, in outline
+  freshet sim --seed 303 --trace       # line by line
   freshet sim --seeds 1-50 --nodes 5 --ticks 20000
   freshet sim --seeds 1-20 --verify    # each seed twice: are they the same?`,
 		Args: cobra.NoArgs,
@@ -58,21 +59,24 @@ Nothing is written to disk and no port is opened.`,
 			if err != nil {
 				return err
 			}
-			if f.trace {
-				return f.traceOne(cmd, first, last)
+			switch {
+			case f.trace && first != last:
+				return failf("--trace prints one run: name it with --seed")
+			case f.trace || cmd.Flags().Changed("seed") && !f.quiet && !f.verify:
+				return f.runOne(cmd, first)
 			}
 			return f.runAll(cmd, first, last)
 		},
 	}
 	flags := cmd.Flags()
-	flags.Uint64Var(&f.seed, "seed", 0, "run this one seed")
+	flags.Uint64Var(&f.seed, "seed", 0, "run this one seed and print what happens in outline")
 	flags.StringVar(&f.seeds, "seeds", defaultSeeds, "run the seeds `A-B`")
 	flags.IntVar(&f.nodes, "nodes", 0, "brokers in the cluster, 3 to 9; 0: the seed decides")
 	flags.IntVar(&f.ticks, "ticks", 0, "virtual `milliseconds` of faults in a run; 0: 6000")
 	flags.BoolVar(&f.trace, "trace", false, "print what happens in the one seed, line by line")
 	flags.IntVar(&f.lines, "lines", 40, "trace lines to print when a promise is broken")
 	flags.BoolVar(&f.verify, "verify", false, "run every seed twice and compare the traces' hashes")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress, and no outline")
 	cmd.MarkFlagsMutuallyExclusive("seed", "seeds")
 	return cmd
 }
@@ -104,29 +108,37 @@ func (f *simFlags) options(seed uint64) sim.Options {
 	return sim.Options{Seed: seed, Nodes: f.nodes, Ticks: f.ticks}
 }
 
-// traceOne prints the whole trace of one seed.
-func (f *simFlags) traceOne(cmd *cobra.Command, first, last uint64) error {
-	if first != last {
-		return failf("--trace prints one run: name it with --seed")
-	}
+// runOne prints what happens in one seed: every line of its trace, or the
+// story in outline, which is what happens to the cluster as a whole.
+func (f *simFlags) runOne(cmd *cobra.Command, seed uint64) error {
 	out := cmd.OutOrStdout()
-	r := sim.Run(f.options(first), out)
+	trace := out
+	if !f.trace {
+		trace = sim.Outline(out)
+	}
+	r := sim.Run(f.options(seed), trace)
 	fmt.Fprintf(out, "seed %d: %d lines, hash %016x, %d ms of virtual time, %d events, %d faults, %d records acknowledged\n",
-		r.Seed, r.Lines, r.Hash, r.VirtualMs, r.Events, r.Faults, r.Acked)
-	if r.Violation != "" {
+		r.Seed, r.Lines, r.Hash, r.VirtualMs, r.Events, r.Faults.Made(), r.Acked)
+	fmt.Fprintf(out, "faults and what came of them: %s\n", r.Faults)
+	switch {
+	case r.Violation == "":
+		return nil
+	case f.trace:
 		return failf("seed %d broke a promise: %s", r.Seed, r.Violation)
 	}
-	return nil
+	f.report(out, &r)
+	return errSilent
 }
 
 // simTotals is the sum over all runs.
 type simTotals struct {
-	runs, faults, acked, virtualMs, events int64
+	runs, acked, virtualMs, events int64
+	faults                         sim.Faults
 }
 
 func (t *simTotals) add(r *sim.Result) {
 	t.runs++
-	t.faults += int64(r.Faults)
+	t.faults.Add(r.Faults)
 	t.acked += r.Acked
 	t.virtualMs += r.VirtualMs
 	t.events += r.Events
@@ -163,7 +175,8 @@ func (f *simFlags) runAll(cmd *cobra.Command, first, last uint64) error {
 	progress.clear()
 	elapsed := time.Since(begun)
 	fmt.Fprintf(cmd.OutOrStdout(), "%d seeds, every promise kept: %d faults, %d records acknowledged, %d events, %d s of virtual time in %.1f s\n",
-		totals.runs, totals.faults, totals.acked, totals.events, totals.virtualMs/1000, elapsed.Seconds())
+		totals.runs, totals.faults.Made(), totals.acked, totals.events, totals.virtualMs/1000, elapsed.Seconds())
+	fmt.Fprintf(cmd.OutOrStdout(), "faults and what came of them: %s\n", totals.faults)
 	return nil
 }
 

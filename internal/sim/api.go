@@ -150,11 +150,11 @@ func (b *broker) fetch(r fetchRequest, reply func(body any, bytes int)) {
 	// sendfile reads the file when the socket takes it, not now.
 	region := res
 	b.proc.after(Time(b.node.world.rng.net.IntN(3000))*microsecond, func() {
-		data, err := readRegion(&region)
+		sent, err := b.node.disk.lend(&region)
 		if err != nil {
-			b.node.world.fail("(g) the file range of a fetch of %s at offset %d changed before it was sent: %v", r.at, r.offset, err)
+			b.node.world.fail("(g) the file range of a fetch of %s at offset %d is gone before it was sent: %v", r.at, r.offset, err)
 			return
 		}
-		reply(fetchResponse{highWatermark: hw, logStartOffset: region.LogStartOffset, data: data}, len(data)+40)
+		reply(fetchResponse{highWatermark: hw, logStartOffset: region.LogStartOffset, data: sent.want, sent: sent}, len(sent.want)+40)
 	})
 }

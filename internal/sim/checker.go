@@ -21,11 +21,14 @@ import (
 //	(g) while it ran: what was committed did not go away for a consumer, an
 //	    idempotent producer was not told that its next batch is out of
 //	    sequence, a committed group offset did not go back, and clients got
-//	    nothing but whole batches whose CRC fits;
-//	(h) while it ran: no two brokers had different metadata at one index;
+//	    nothing but whole batches whose CRC fits, nor did bytes of a file change
+//	    on their way to a socket;
+//	(h) while it ran: no two brokers had different metadata at one index, and no
+//	    epoch of the metadata group had two leaders;
 //	(i) while it ran: where no replica was known to hold everything, the one with
 //	    the longest log was elected, and not before the others were there or
-//	    waited for.
+//	    waited for;
+//	(j) while it ran: whoever might be elected had everything committed.
 //
 // Only without flush.messages=1, and only when all machines lost power, may
 // acknowledged writes be gone, and of those only the ones that no replica had

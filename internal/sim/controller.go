@@ -225,3 +225,13 @@ func (b *broker) ask(body any, done func(any)) {
 		b.controllers[id-firstNode].call(body, 100, done)
 	}
 }
+
+// asks reports whether this broker asks a controller on a connection.
+func (b *broker) asks(s *side) bool {
+	for _, r := range b.controllers {
+		if r.side == s {
+			return true
+		}
+	}
+	return false
+}

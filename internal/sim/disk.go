@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -40,7 +41,10 @@ type disk struct {
 	// for none.
 	failSyncIn  string
 	syncsFailed int
-	faults      int // errors given
+	faults      int    // errors given
+	lastRead    *inode // and under which name, for pages
+	lastName    string
+	tally       *tally
 }
 
 var _ vfs.FS = (*disk)(nil)
@@ -79,6 +83,23 @@ type inode struct {
 	durable    []byte // platter
 	pending    []fileChange
 	modifiedMs int64
+	rotten     bool // bits have flipped
+}
+
+// pages is a range of a file on its way to a socket. sendfile copies nothing:
+// the peer gets what the file holds when the bytes leave.
+type pages struct {
+	node *inode
+	name string
+	at   int64
+	want []byte // what it held when it was sent
+}
+
+// intact reports whether the file still holds it. Rot is a matter of the
+// medium, not of pages in memory.
+func (p *pages) intact() bool {
+	end := p.at + int64(len(p.want))
+	return p.node.rotten || end <= int64(len(p.node.data)) && bytes.Equal(p.node.data[p.at:end], p.want)
 }
 
 // fileChange is an unsynced write, or a change of length.
@@ -89,7 +110,7 @@ type fileChange struct {
 }
 
 func newDisk(name string, wall *clock, t *trace) *disk {
-	d := &disk{name: name, wall: wall, trace: t, dirs: map[string]*diskDir{}, locks: map[string]bool{}}
+	d := &disk{name: name, wall: wall, trace: t, dirs: map[string]*diskDir{}, locks: map[string]bool{}, tally: &tally{}}
 	d.dirs["/"] = newDiskDir()
 	return d
 }

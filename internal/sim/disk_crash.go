@@ -27,6 +27,7 @@ func (d *disk) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 		dir := d.dirs[path]
 		for _, c := range dir.pending {
 			if rng.Float64() >= keep {
+				d.tally[countUndone]++
 				break
 			}
 			c.apply(dir.durable)
@@ -37,16 +38,16 @@ func (d *disk) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 			node := dir.entries[name]
 			if !seen[node] {
 				seen[node] = true
-				node.powerLoss(rng, keep, misdirect)
+				node.powerLoss(rng, keep, misdirect, d.tally)
 			}
 		}
 	}
 }
 
-// misdirectOneIn is how rarely a kept sector lands in the wrong place.
-const misdirectOneIn = 40
+// misdirectOneIn is how rarely a whole unsynced sector lands in the wrong place.
+const misdirectOneIn = 10
 
-func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
+func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool, t *tally) {
 	synced := int64(len(n.durable))
 	for i := range n.pending {
 		c := &n.pending[i]
@@ -57,21 +58,47 @@ func (n *inode) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 			}
 			continue
 		}
+		kept, lost := 0, 0
 		for start := 0; start < len(c.data); {
 			position := c.position + int64(start)
 			end := min(len(c.data), start+sectorBytes-int(position%sectorBytes))
 			if rng.Float64() < keep {
-				first := (synced + sectorBytes - 1) / sectorBytes
-				if misdirect && position >= first*sectorBytes && end-start == sectorBytes && rng.IntN(misdirectOneIn) == 0 {
-					position = sectorBytes * (first + rng.Int64N(position/sectorBytes-first+1)) // disks err by whole sectors
-				}
+				kept++
 				n.durable = write(n.durable, position, c.data[start:end])
+			} else {
+				lost++
 			}
 			start = end
 		}
+		t[countDropped] += int64(lost)
+		if kept > 0 && lost > 0 {
+			t[countTorn]++
+		}
+	}
+	if misdirect && len(n.pending) > 0 && keep > 0 {
+		n.misdirect(rng, (synced+sectorBytes-1)/sectorBytes, t)
 	}
 	n.pending = nil
 	n.data = slices.Clone(n.durable)
+}
+
+// misdirect puts whole sectors of the page cache where others belong, and
+// nothing where they do: disks err by whole sectors. None below first is
+// touched, which was synced.
+func (n *inode) misdirect(rng *rand.Rand, first int64, t *tally) {
+	count := int64(len(n.data)) / sectorBytes
+	for from := first; from < count; from++ {
+		if rng.IntN(misdirectOneIn) > 0 {
+			continue
+		}
+		to := first + rng.Int64N(count-first)
+		if to == from {
+			continue
+		}
+		t[countMisplaced]++
+		n.durable = write(n.durable, from*sectorBytes, make([]byte, sectorBytes))
+		n.durable = write(n.durable, to*sectorBytes, n.data[from*sectorBytes:(from+1)*sectorBytes])
+	}
 }
 
 // rot flips some bits of the last segment below a directory, on the platter
@@ -90,6 +117,7 @@ func (d *disk) rot(dir string, rng *rand.Rand) (name string, at int64, ok bool) 
 		return "", 0, false
 	}
 	node := entries.entries[name]
+	node.rotten = true
 	var ends []int64 // of the whole batches
 	for end := int64(0); ; ends = append(ends, end) {
 		size, err := record.Peek(node.data[end:])

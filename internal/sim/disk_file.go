@@ -36,6 +36,7 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.check("read"); err != nil {
 		return 0, err
 	}
+	f.disk.lastRead, f.disk.lastName = f.node, f.name
 	if off >= int64(len(f.node.data)) {
 		return 0, io.EOF
 	}
@@ -60,6 +61,7 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 		p = p[:max(0, min(int64(len(p)), size-off))]
 		failure = diskError("write", f.name, syscall.ENOSPC)
 		f.disk.faults++
+		f.disk.tally[countNoSpace]++
 	}
 	if len(p) > 0 {
 		f.node.data = write(f.node.data, off, p)
@@ -103,6 +105,7 @@ func (f *diskFile) Sync() error {
 		f.disk.failSyncIn = ""
 		f.disk.faults++
 		f.disk.syncsFailed++
+		f.disk.tally[countSyncErrors]++
 		f.node.pending = nil // the pages are clean now, and lost
 		return diskError("sync", f.name, syscall.EIO)
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -99,5 +100,60 @@ func TestDiskFull(t *testing.T) {
 	}
 	if got := contents(t, d, "/data/a"); got != "ABCD" {
 		t.Fatalf("the file holds %q", got)
+	}
+}
+
+// What a power loss does with unsynced writes is counted, and all of it
+// happens: sectors lost, writes torn, sectors elsewhere, names undone.
+func TestDiskPowerLossIsCounted(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	var all tally
+	for range 200 {
+		d := testDisk()
+		f := mustOpen(t, d, "/data/a", vfs.Create)
+		if err := d.SyncDir("/data"); err != nil {
+			t.Fatal(err)
+		}
+		mustOpen(t, d, "/data/b", vfs.Create)
+		mustWrite(t, f, 0, strings.Repeat("x", 8*sectorBytes))
+		d.powerLoss(rng, 0.5, true)
+		all.add(d.tally)
+	}
+	for _, k := range []count{countDropped, countTorn, countMisplaced, countUndone} {
+		if all[k] == 0 {
+			t.Errorf("never happened: %s; %s", effectNames[k-count(faultKinds)], &all)
+		}
+	}
+}
+
+// Pages that a socket holds are the file's: bytes cut off or overwritten change
+// on their way, those of a file that was replaced do not.
+func TestPagesOnTheirWay(t *testing.T) {
+	lent := func(d *disk) *pages {
+		f := mustOpen(t, d, "/data/a", vfs.Create)
+		mustWrite(t, f, 0, "abcdef")
+		return &pages{node: d.dirs["/data"].entries["a"], at: 2, want: []byte("cde")}
+	}
+	for name, c := range map[string]struct {
+		change func(d *disk, f vfs.File)
+		intact bool
+	}{
+		"appended to":    {func(_ *disk, f vfs.File) { mustWrite(t, f, 6, "gh") }, true},
+		"cut behind":     {func(_ *disk, f vfs.File) { _ = f.Truncate(5) }, true},
+		"cut":            {func(_ *disk, f vfs.File) { _ = f.Truncate(4) }, false},
+		"cut and filled": {func(_ *disk, f vfs.File) { _ = f.Truncate(2); mustWrite(t, f, 2, "xyz") }, false},
+		"written over":   {func(_ *disk, f vfs.File) { mustWrite(t, f, 4, "X") }, false},
+		"removed":        {func(d *disk, _ vfs.File) { _ = d.Remove("/data/a") }, true},
+		"replaced": {func(d *disk, _ vfs.File) {
+			mustWrite(t, mustOpen(t, d, "/data/new", vfs.Create), 0, "ab")
+			_ = d.Rename("/data/new", "/data/a")
+		}, true},
+	} {
+		d := testDisk()
+		p := lent(d)
+		c.change(d, mustOpen(t, d, "/data/a", vfs.ReadWrite))
+		if p.intact() != c.intact {
+			t.Errorf("a file %s: its pages are intact: %v", name, p.intact())
+		}
 	}
 }

@@ -16,7 +16,8 @@
 //
 // A run ends with all faults healed. Then every partition must take writes
 // again and every replica be in sync within a bounded virtual time, and the
-// promises of docs/DURABILITY.md are checked: see checker.go for the list.
+// promises of docs/DURABILITY.md are checked: see checker.go for
+// the list, and invariants.go for what is looked at while it runs.
 //
 // docs/SIMULATOR.md says how to read a trace, what is simulated, and what is not.
 package sim

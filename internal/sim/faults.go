@@ -27,12 +27,15 @@ const (
 	faultSlowDisk
 	faultRestartAll // every process killed, one after the other, quickly
 	faultElection   // the active controller killed, and voters killed while they vote
+	faultCoup       // the active controller killed, its successor cut off, and who voted for that killed
+	faultLate       // a change of an ISR reaches the controller late, and meanwhile who is in it is killed
+	faultLag        // some connections of one node get slow, new ones do not
 	faultRot        // bits flip in a log while its process is down; others have good copies
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"kill", "power", "blackout", "pause", "stop", "isolate", "split", "ring", "link",
-	"clients", "sever", "full", "sync", "clock", "slow", "killall", "election", "rot"}
+	"clients", "sever", "full", "sync", "clock", "slow", "killall", "election", "coup", "late", "lag", "rot"}
 
 // faultMix is how often each kind of trouble comes, as weights.
 type faultMix struct {
@@ -97,24 +100,33 @@ func (w *world) inject() {
 		kind++
 	}
 	n := w.nodes[rng.IntN(len(w.nodes))]
-	w.faults++
+	if w.cause(kind, n) {
+		w.tally[kind]++
+	}
+}
+
+// cause makes one kind of trouble at a node; false if it may not be made now.
+func (w *world) cause(kind fault, n *node) bool {
+	rng := w.rng.fault
 	switch kind {
 	case faultKill:
-		w.kill(n, w.lasting(1500*millisecond))
+		return w.kill(n, w.lasting(1500*millisecond))
 	case faultPowerLoss:
-		if w.mayLosePower(n) {
-			w.losePower(n, w.lasting(1500*millisecond))
+		if !w.mayLosePower(n) {
+			return false
 		}
+		w.losePower(n, w.lasting(1500*millisecond))
 	case faultBlackout:
-		if w.mayLosePower(n) {
-			for _, n := range w.nodes {
-				w.losePower(n, w.lasting(800*millisecond))
-			}
+		if !w.mayLosePower(n) {
+			return false
+		}
+		for _, n := range w.nodes {
+			w.losePower(n, w.lasting(800*millisecond))
 		}
 	case faultPause:
-		w.pause(n, w.lasting(2500*millisecond))
+		return w.pause(n, w.lasting(2500*millisecond))
 	case faultStop:
-		w.stopCleanly(n, w.lasting(500*millisecond))
+		return w.stopCleanly(n, w.lasting(500*millisecond))
 	case faultIsolate, faultSplit, faultRing, faultLink, faultCutOffClients:
 		w.partition(kind, n)
 	case faultSever:
@@ -122,9 +134,7 @@ func (w *world) inject() {
 	case faultFullDisk:
 		w.fillDisk(n, w.lasting(1500*millisecond))
 	case faultSyncError:
-		if w.mayLosePower(n) {
-			w.failSync(n)
-		}
+		return w.mayLosePower(n) && w.failSync(n)
 	case faultClockJump:
 		n.clock.offsetMs += rng.Int64N(7_200_001) - 3_600_000
 		w.trace.add("*", "%s: wall clock jumps to %+d ms", n, n.clock.offsetMs)
@@ -132,67 +142,68 @@ func (w *world) inject() {
 		n.slowDisk(w.lasting(50*millisecond), w.lasting(2000*millisecond))
 	case faultElection:
 		w.disturbElection()
+	case faultCoup:
+		return w.prepareCoup()
+	case faultLate:
+		w.late = true
+		w.sched.after(armedFor, func() { w.late = false })
+		w.kill(n, w.lasting(400*millisecond)) // its leaders will ask for it to be back
+		return false                          // counted when it happens
+	case faultLag:
+		return w.lag(n)
 	case faultRot:
-		if w.canSpare(n) {
-			w.rot(n)
-		}
+		return w.canSpare(n) && w.rot(n)
 	case faultRestartAll:
-		for _, n := range w.nodes {
-			w.kill(n, w.lasting(300*millisecond))
-		}
-		if w.plan.flushEach && rng.IntN(2) == 0 {
-			w.sched.after(w.lasting(2500*millisecond), func() {
-				if w.phase == "healed" || !w.mayLosePower(n) {
-					return
-				}
-				for _, n := range w.nodes {
-					w.losePower(n, w.lasting(300*millisecond))
-				}
-			})
-		}
+		w.restartAll(n)
 	}
+	return true
 }
 
-func (w *world) kill(n *node, down Time) {
-	if n.proc == nil {
+// restartAll kills every process, and now and then takes the power of every
+// machine while they recover.
+func (w *world) restartAll(n *node) {
+	for _, n := range w.nodes {
+		w.kill(n, w.lasting(300*millisecond))
+	}
+	if !w.plan.flushEach || w.rng.fault.IntN(2) > 0 {
 		return
+	}
+	w.sched.after(w.lasting(2500*millisecond), func() {
+		if w.phase == "healed" || !w.mayLosePower(n) {
+			return
+		}
+		for _, n := range w.nodes {
+			w.losePower(n, w.lasting(300*millisecond))
+		}
+	})
+}
+
+func (w *world) kill(n *node, down Time) bool {
+	if n.proc == nil {
+		return false
 	}
 	w.trace.add("*", "%s is killed, for %d ms", n, down.Ms())
 	n.kill()
 	w.startLater(n, down)
+	return true
 }
 
 // rot kills a process, flips bits in the last segment of one of its logs, and
 // starts it again.
-func (w *world) rot(n *node) {
+func (w *world) rot(n *node) bool {
 	dirs := n.logDirectories()
 	if len(dirs) == 0 || n.proc == nil {
-		return
+		return false
 	}
 	dir := dirs[w.rng.fault.IntN(len(dirs))]
 	w.noteLoss(n)
 	w.kill(n, w.lasting(500*millisecond))
-	if name, at, ok := n.disk.rot(dir, w.rng.fault); ok {
+	name, at, ok := n.disk.rot(dir, w.rng.fault)
+	if ok {
 		n.rotten = true
 		w.trace.add("*", "bits of %s at %s have flipped at byte %d", name, n, at)
 	}
-}
-
-// disturbElection kills the active controller, and others for a moment while
-// they elect the next one.
-func (w *world) disturbElection() {
-	if b := w.controller(); b != nil {
-		w.kill(b.node, w.lasting(600*millisecond))
-	}
-	for range 2 + w.rng.fault.IntN(3) {
-		n := w.nodes[w.rng.fault.IntN(len(w.nodes))]
-		at := w.lasting(200 * millisecond)
-		w.sched.after(at, func() {
-			if w.phase != "healed" {
-				w.kill(n, Time(1+w.rng.fault.IntN(20))*millisecond)
-			}
-		})
-	}
+	return ok
 }
 
 // startLater starts a node's process unless something else did.
@@ -214,10 +225,10 @@ func (w *world) losePower(n *node, down Time) {
 	w.startLater(n, down)
 }
 
-func (w *world) pause(n *node, d Time) {
+func (w *world) pause(n *node, d Time) bool {
 	p := n.proc
 	if p == nil || p.paused {
-		return
+		return false
 	}
 	w.trace.add("*", "%s is paused for %d ms", n, d.Ms())
 	p.pause()
@@ -227,37 +238,32 @@ func (w *world) pause(n *node, d Time) {
 			p.resume()
 		}
 	})
+	return true
 }
 
-func (w *world) stopCleanly(n *node, down Time) {
+func (w *world) stopCleanly(n *node, down Time) bool {
 	if n.proc == nil || n.proc.paused {
-		return
+		return false
 	}
 	w.trace.add("*", "%s is told to stop", n)
 	n.shutDown(func() {
 		w.trace.add("*", "%s has stopped cleanly", n)
 		w.startLater(n, down)
 	})
+	return true
 }
 
 // partition cuts links for a while.
 func (w *world) partition(kind fault, n *node) {
 	rng := w.rng.fault
-	var cut [][2]*host
-	both := func(a, b *host) { cut = append(cut, [2]*host{a, b}, [2]*host{b, a}) }
+	var cut []link
+	both := func(a, b *host) { cut = append(cut, link{a, b}, link{b, a}) }
 	what := ""
 	switch kind {
 	case faultIsolate:
 		direction := rng.IntN(3)
-		what = fmt.Sprintf("%s is cut off (%s)", n, [3]string{"both ways", "nothing reaches it", "nothing leaves it"}[direction])
-		for _, o := range w.nodes {
-			if o != n && direction != 2 {
-				cut = append(cut, [2]*host{o.host, n.host})
-			}
-			if o != n && direction != 1 {
-				cut = append(cut, [2]*host{n.host, o.host})
-			}
-		}
+		w.cutOff(n, direction, w.lasting(2500*millisecond))
+		return
 	case faultSplit:
 		what = "the nodes are split:"
 		order := rng.Perm(len(w.nodes))
@@ -280,24 +286,46 @@ func (w *world) partition(kind fault, n *node) {
 	case faultLink:
 		o := w.nodes[(int(n.id)-firstNode+1+rng.IntN(len(w.nodes)-1))%len(w.nodes)]
 		what = fmt.Sprintf("nothing gets from %s to %s", n, o)
-		cut = append(cut, [2]*host{n.host, o.host})
+		cut = append(cut, link{n.host, o.host})
 	case faultCutOffClients:
 		what = fmt.Sprintf("%s is cut off from the clients", n)
 		for _, h := range w.net.hosts[len(w.nodes):] {
 			both(h, n.host)
 		}
 	}
-	d := w.lasting(2500 * millisecond)
+	w.cut(what, cut, w.lasting(2500*millisecond))
+}
+
+// link is one direction between two hosts.
+type link struct{ from, to *host }
+
+// cutOff cuts a node off from the others: both ways (0), so that nothing
+// reaches it (1), or so that nothing leaves it (2).
+func (w *world) cutOff(n *node, direction int, d Time) {
+	var cut []link
+	for _, o := range w.nodes {
+		if o != n && direction != 2 {
+			cut = append(cut, link{o.host, n.host})
+		}
+		if o != n && direction != 1 {
+			cut = append(cut, link{n.host, o.host})
+		}
+	}
+	w.cut(fmt.Sprintf("%s is cut off (%s)", n, [3]string{"both ways", "nothing reaches it", "nothing leaves it"}[direction]), cut, d)
+}
+
+// cut lets nothing through some links for a while.
+func (w *world) cut(what string, links []link, d Time) {
 	w.trace.add("*", "%s, for %d ms", what, d.Ms())
-	for _, c := range cut {
-		w.net.block(c[0], c[1], true)
+	for _, l := range links {
+		w.net.block(l.from, l.to, true)
 	}
 	w.sched.after(d, func() {
 		if w.phase == "healed" {
 			return
 		}
-		for _, c := range cut {
-			w.net.block(c[0], c[1], false)
+		for _, l := range links {
+			w.net.block(l.from, l.to, false)
 		}
 		w.trace.add("*", "it is over that %s", what)
 	})
@@ -320,14 +348,15 @@ func (w *world) fillDisk(n *node, d Time) {
 	w.sched.after(d, func() { n.disk.full = false })
 }
 
-func (w *world) failSync(n *node) {
+func (w *world) failSync(n *node) bool {
 	dirs := n.logDirectories()
 	if len(dirs) == 0 {
-		return
+		return false
 	}
 	dir := dirs[w.rng.fault.IntN(len(dirs))]
 	w.trace.add("*", "the next fsync of %s in %s will fail", n, dir)
 	n.disk.failSyncIn = dir
+	return true
 }
 
 // mayLosePower tells whether a node may lose what it did not sync without
@@ -373,7 +402,7 @@ func (w *world) noteLoss(n *node) {
 
 // heal ends every trouble and starts what is down.
 func (w *world) heal() {
-	w.phase = "healed"
+	w.phase, w.coup, w.late = "healed", false, false
 	w.trace.add("*", "all is healed")
 	w.net.healAll()
 	w.net.lossPermille = 0

@@ -27,13 +27,21 @@ type network struct {
 	// stalled are pipes with something to deliver through a blocked link.
 	stalled []*pipe
 	conns   int64
+	tally   *tally
+	// sent and arrived number the messages of each link, from and to, so that
+	// those which overtake others on another connection are counted.
+	sent, arrived [][]int64
+	// changed hears of bytes of a file that are not what they were when they
+	// were sent.
+	changed func(from, to *side, p *pages)
 
 	minLatency, jitter Time
 	lossPermille       int // chance that a message needs a retransmission
 }
 
 func newNetwork(s *scheduler, rng *rand.Rand, t *trace) *network {
-	return &network{sched: s, rng: rng, trace: t, minLatency: 100 * microsecond, jitter: 400 * microsecond}
+	return &network{sched: s, rng: rng, trace: t, minLatency: 100 * microsecond, jitter: 400 * microsecond,
+		tally: &tally{}, changed: func(*side, *side, *pages) {}}
 }
 
 func (n *network) addHost(name string) *host {
@@ -41,8 +49,10 @@ func (n *network) addHost(name string) *host {
 	n.hosts = append(n.hosts, h)
 	for i := range n.blocked {
 		n.blocked[i] = append(n.blocked[i], false)
+		n.sent[i], n.arrived[i] = append(n.sent[i], 0), append(n.arrived[i], 0)
 	}
 	n.blocked = append(n.blocked, make([]bool, len(n.hosts)))
+	n.sent, n.arrived = append(n.sent, make([]int64, len(n.hosts))), append(n.arrived, make([]int64, len(n.hosts)))
 	return h
 }
 
@@ -83,6 +93,7 @@ func (n *network) retransmission() Time { return (200 + Time(n.rng.IntN(300))) *
 func (n *network) latency(bytes int) Time {
 	d := n.minLatency + Time(n.rng.Int64N(int64(n.jitter)+1)) + Time(bytes/100) // 100 MB/s
 	if n.lossPermille > 0 && n.rng.IntN(1000) < n.lossPermille {
+		n.tally[countLost]++
 		d += n.retransmission()
 	}
 	return d
@@ -118,13 +129,19 @@ type pipe struct {
 	from, to *side
 	queue    []parcel
 	waiting  bool // an event or the stalled list will deliver
+	lag      Time // more for each message: this connection's path is congested
 }
 
 type parcel struct {
 	at      Time
 	message any
-	end     bool // the connection's end
+	end     bool  // the connection's end
+	number  int64 // of the link
 }
+
+// lender is a message that sendfile sends: what it carries are pages of files,
+// lent to the socket until they have arrived.
+type lender interface{ lent() []pages }
 
 // dial connects a process to a service of another host. done is called once:
 // with the near side, or nil when there is no answer or a refusal.
@@ -241,7 +258,13 @@ func (s *side) hangUp() {
 }
 
 func (p *pipe) push(m parcel, bytes int) {
-	m.at = p.net.sched.now + p.net.latency(bytes)
+	n, from, to := p.net, p.from.host.id, p.to.host.id
+	m.at = n.sched.now + n.latency(bytes) + p.lag
+	if p.lag > 0 {
+		n.tally[countDelayed]++
+	}
+	n.sent[from][to]++
+	m.number = n.sent[from][to]
 	if n := len(p.queue); n > 0 {
 		m.at = max(m.at, p.queue[n-1].at)
 	}
@@ -275,6 +298,7 @@ func (p *pipe) deliver() {
 		if p.net.blocked[p.from.host.id][p.to.host.id] {
 			p.waiting = true
 			p.net.stalled = append(p.net.stalled, p)
+			p.net.tally[countStalled]++
 			return
 		}
 		if !p.to.host.up { // sent again and again until the host is back
@@ -289,6 +313,7 @@ func (p *pipe) deliver() {
 			return
 		}
 		p.queue = slices.Delete(p.queue, 0, 1)
+		p.arrives(&m)
 		to := p.to
 		if m.end {
 			to.hangUp()
@@ -300,6 +325,23 @@ func (p *pipe) deliver() {
 					to.receive(m.message)
 				}
 			})
+		}
+	}
+}
+
+// arrives looks at a message that is being delivered: at its place among those
+// of the link, and at the pages that it carries.
+func (p *pipe) arrives(m *parcel) {
+	arrived := &p.net.arrived[p.from.host.id][p.to.host.id]
+	if m.number < *arrived {
+		p.net.tally[countOvertaken]++
+	}
+	*arrived = max(*arrived, m.number)
+	if l, ok := m.message.(lender); ok {
+		for _, lent := range l.lent() {
+			if !lent.intact() {
+				p.net.changed(p.from, p.to, &lent)
+			}
 		}
 	}
 }

@@ -114,3 +114,42 @@ func TestSchedulerIsStable(t *testing.T) {
 		t.Fatalf("order %v", got)
 	}
 }
+
+// A connection that lags delays its own messages, in order, and no other's;
+// what overtakes is counted.
+func TestConnectionLags(t *testing.T) {
+	p := newPair(t)
+	var other *side
+	p.net.dial(p.near.proc, p.near.host, p.far.host, "x", func(near *side) { other = near })
+	p.run(second)
+	p.near.pipe.lag = second / 2
+	p.near.send(1, 100)
+	p.near.pipe.lag = 0
+	p.near.send(2, 100)
+	other.send(3, 100)
+	p.run(second)
+	if !slices.Equal(p.got, []int{3, 1, 2}) || p.net.tally[countDelayed] != 1 || p.net.tally[countOvertaken] != 2 {
+		t.Fatalf("got %v; %s", p.got, p.net.tally)
+	}
+}
+
+// A message whose pages have changed on the way is told.
+func TestConnectionTellsChangedPages(t *testing.T) {
+	p := newPair(t)
+	p.far.receive = func(any) {}
+	told := 0
+	p.net.changed = func(*side, *side, *pages) { told++ }
+	node := &inode{data: []byte("abc")}
+	frame := streamFrame{lend: []pages{{node: node, want: []byte("abc")}}}
+	p.near.send(frame, 3)
+	p.run(second)
+	if told != 0 {
+		t.Fatal("pages that did not change were reported")
+	}
+	p.near.send(frame, 3)
+	node.data[1] = 'X'
+	p.run(second)
+	if told != 1 {
+		t.Fatalf("changed pages were reported %d times", told)
+	}
+}

@@ -29,6 +29,11 @@ type node struct {
 	mark  struct{ epoch, boot int64 }
 	boots int64
 
+	// left is where the logs of the process that ran last ended at most, and
+	// leftEpoch its registration.
+	left      map[topicPartition]int64
+	leftEpoch int64
+
 	lossyEpoch int64 // its registration when it last lost what it had not synced
 	rotten     bool  // bits of its logs have flipped once
 	writeDelay Time  // of a slow disk
@@ -44,7 +49,8 @@ func (w *world) newNode(id int32) *node {
 	n.clock = &clock{world: &w.sched, driftPpm: w.rng.node.Int64N(401) - 200, offsetMs: w.rng.node.Int64N(2001) - 1000,
 		bootShift: w.rng.node.Int64N(1_000_000)}
 	n.disk = newDisk(n.String(), n.clock, w.trace)
-	n.mark.epoch = -1
+	n.disk.tally = &w.tally
+	n.mark.epoch, n.leftEpoch = -1, -1
 	return n
 }
 
@@ -87,6 +93,12 @@ func (n *node) start() {
 
 // ends forgets the process.
 func (n *node) ends() {
+	if n.broker.epoch >= 0 {
+		n.leftEpoch, n.left = n.broker.epoch, map[topicPartition]int64{}
+		for _, r := range n.broker.replicas {
+			n.left[r.at] = r.log.ReservedEndOffset()
+		}
+	}
 	n.proc.end()
 	n.proc, n.broker = nil, nil
 	clear(n.host.listen)

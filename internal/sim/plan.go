@@ -62,8 +62,8 @@ func newPlan(o Options, rng *rand.Rand) plan {
 	p := plan{nodes: o.Nodes, trouble: Time(o.Ticks) * millisecond, replicas: 3}
 	if p.nodes == 0 {
 		p.nodes = 3
-		if rng.IntN(8) == 0 {
-			p.nodes = 5
+		if rng.IntN(4) == 0 {
+			p.nodes = 5 // then the controller has no replica of many a partition
 		}
 	}
 	if p.trouble == 0 {

@@ -76,6 +76,14 @@ type fetchResponse struct {
 	highWatermark  int64
 	logStartOffset int64
 	data           []byte // whole batches
+	sent           pages  // that they are sent from
+}
+
+func (a answer) lent() []pages {
+	if f, ok := a.body.(fetchResponse); ok && len(f.sent.want) > 0 {
+		return []pages{f.sent}
+	}
+	return nil
 }
 
 type metadataRequest struct{}

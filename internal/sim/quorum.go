@@ -179,6 +179,7 @@ func (q *quorumMember) take(e *quorum.Effects) {
 	p := publication{image: e.Image, done: e.Done}
 	if e.Leader != nil {
 		q.b.tracef("quorum: leader is b%d in epoch %d", e.Leader.ID, e.Leader.Epoch)
+		q.b.node.world.noteLeader(q.b.node, *e.Leader)
 		p.lost = e.Leader.ID != q.b.node.id
 		p.moved = p.lost && e.Leader.ID >= 0
 	}

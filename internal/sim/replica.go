@@ -292,6 +292,7 @@ func (r *replica) propose(epoch int32, p *isr.Proposal) {
 		req.alteration.NewISR = append(req.alteration.NewISR, member)
 	}
 	r.tracef("asks for ISR %v at epoch %d, partition epoch %d", req.alteration.NewISR, p.LeaderEpoch, p.PartitionEpoch)
+	r.b.node.world.alterationSent(r.b, r.state.ISR, p.ISR)
 	r.b.ask(req, func(body any) {
 		result := isr.ProposalResult{Proposal: p, Code: codeRequestTimedOut}
 		if a, ok := body.(alterPartitionAnswer); ok {

@@ -16,17 +16,30 @@ var (
 // sim and make sim run longer ones.
 const testTicks = 4000
 
-// Every promise is kept under every seed.
+// Every promise is kept under every seed, and between them the seeds make every
+// kind of trouble.
 func TestSeeds(t *testing.T) {
 	count := *seedCount
 	if testing.Short() {
 		count = min(count, 50)
 	}
+	var faults Faults
 	for seed := *firstSeed; seed < *firstSeed+count; seed++ {
-		if r := Run(Options{Seed: seed, Ticks: testTicks}, nil); r.Violation != "" {
+		r := Run(Options{Seed: seed, Ticks: testTicks}, nil)
+		faults.Add(r.Faults)
+		if r.Violation != "" {
 			t.Errorf("seed %d: %s\nsee it: freshet sim --seed %d --ticks %d --trace", seed, r.Violation, seed, testTicks)
 		}
 	}
+	if count < 500 {
+		return
+	}
+	t.Logf("%s", faults)
+	faults.Each(func(name string, n int64) {
+		if n < 10 {
+			t.Errorf("in %d seeds there was %q %d times: that trouble is not made", count, name, n)
+		}
+	})
 }
 
 // Seeds that found bugs, at the length at which they did. What a seed does
@@ -70,6 +83,17 @@ func TestTraceIsReadable(t *testing.T) {
 	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
 	if int64(len(lines)) != r.Lines || len(r.Tail) == 0 || r.Tail[len(r.Tail)-1] != lines[len(lines)-1] {
 		t.Fatalf("%d lines were written, %d counted; the tail ends with %q", len(lines), r.Lines, r.Tail[len(r.Tail)-1:])
+	}
+	var brief bytes.Buffer
+	Run(Options{Seed: 5, Ticks: 1000}, Outline(&brief))
+	kept := strings.Split(strings.TrimRight(brief.String(), "\n"), "\n")
+	if len(kept) < 10 || len(kept) > len(lines)/4 {
+		t.Errorf("the outline of %d lines has %d", len(lines), len(kept))
+	}
+	for _, line := range kept {
+		if line[whoColumn:whoColumn+2] != "* " {
+			t.Errorf("the outline has the line %q, which is about one of many", line)
+		}
 	}
 	for _, want := range []string{"* seed 5:", "is the active controller", "leads at epoch", "acknowledged at offset", "all is healed", "all kept:"} {
 		if !strings.Contains(strings.ReplaceAll(out.String(), "*   ", "* "), want) {

@@ -56,9 +56,14 @@ type sentFrame struct{ parts []*peerReplica }
 type (
 	streamHello   struct{ body []byte }
 	streamWelcome struct{ body []byte }
-	streamFrame   struct{ body []byte }
-	streamReply   struct{ body []byte }
+	streamFrame   struct {
+		body []byte
+		lend []pages // the record batches in it
+	}
+	streamReply struct{ body []byte }
 )
+
+func (f streamFrame) lent() []pages { return f.lend }
 
 func (b *broker) streamTo(id int32) *stream {
 	for _, s := range b.streams {
@@ -219,6 +224,7 @@ func (s *stream) clearDirty() {
 // fillFrame sends one frame of what the next partitions have.
 func (s *stream) fillFrame() {
 	var body []byte
+	var lend []pages
 	f := &sentFrame{}
 	size := 0
 	for len(s.dirty) > 0 && len(f.parts) < framePartitions && size < frameBytes {
@@ -233,8 +239,10 @@ func (s *stream) fillFrame() {
 			continue
 		}
 		body = push.Append(body)
-		body = append(body, records...)
-		size += len(records)
+		if size += len(records.want); len(records.want) > 0 {
+			body = append(body, records.want...)
+			lend = append(lend, records)
+		}
 		f.parts = append(f.parts, pr)
 		if pr.sender.Wants(pr.replica.log.LogEndOffset(), -1) {
 			s.mark(pr)
@@ -248,37 +256,37 @@ func (s *stream) fillFrame() {
 		s.sentAt = s.b.node.world.sched.now
 	}
 	s.inFlight = append(s.inFlight, f)
-	s.side.send(streamFrame{append(header.Append(nil), body...)}, len(body))
+	s.side.send(streamFrame{append(header.Append(nil), body...), lend}, len(body))
 }
 
-// next is the partition's next push with the bytes that go with it.
-func (pr *peerReplica) next() (isr.Push, []byte, bool) {
+// next is the partition's next push with the records that go with it.
+func (pr *peerReplica) next() (isr.Push, pages, bool) {
 	r := pr.replica
 	push, ok := pr.sender.Next(r.log, r.log.HighWatermark())
 	if !ok {
-		return push, nil, false
+		return push, pages{}, false
 	}
 	push.TopicID, push.Partition = r.topicID, r.at.partition
 	if push.Kind != isr.Append {
-		return push, nil, true
+		return push, pages{}, true
 	}
 	if push.Offset >= r.log.LogEndOffset() {
 		pr.sender.Sent(push.Offset, 0, r.b.monotonicMs())
-		return push, nil, true
+		return push, pages{}, true
 	}
 	var res storage.ReadResult
 	if err := r.log.Read(push.Offset, 4096, r.log.LogEndOffset(), true, &res); err != nil || res.Region.Length == 0 {
 		pr.stream.markLater(pr, 20*millisecond)
-		return push, nil, false
+		return push, pages{}, false
 	}
-	records, err := readRegion(&res)
+	records, err := r.b.node.disk.lend(&res)
 	if err != nil {
 		r.b.tracef("%s: cannot read what %s needs at offset %d: %v", r.at, pr.stream.peer, push.Offset, err)
 		pr.stream.markLater(pr, 100*millisecond)
-		return push, nil, false
+		return push, pages{}, false
 	}
 	next := push.Offset
-	for rest := records; len(rest) > 0; {
+	for rest := records.want; len(rest) > 0; {
 		size, err := record.Peek(rest)
 		if err != nil {
 			panic(fmt.Sprintf("BUG: sim: a region of %s ends inside a batch: %v", r.at, err))
@@ -286,12 +294,24 @@ func (pr *peerReplica) next() (isr.Push, []byte, bool) {
 		next = record.Batch(rest[:size]).NextOffset()
 		rest = rest[size:]
 	}
-	push.Length = int32(len(records))
+	push.Length = int32(len(records.want))
 	pr.sender.Sent(next, push.Length, r.b.monotonicMs())
 	return push, records, true
 }
 
-// readRegion copies a region's bytes, as sending does, and releases it.
+// lend gives a region's pages to a socket, and releases the region: the pages
+// stay the file's.
+func (d *disk) lend(res *storage.ReadResult) (pages, error) {
+	at := res.Region.Position
+	d.lastRead = nil
+	data, err := readRegion(res)
+	if err != nil || d.lastRead == nil {
+		return pages{}, err
+	}
+	return pages{node: d.lastRead, name: d.lastName, at: at, want: data}, nil
+}
+
+// readRegion copies a region's bytes and releases it.
 func readRegion(res *storage.ReadResult) ([]byte, error) {
 	defer res.Region.Release()
 	if res.Region.Length == 0 {

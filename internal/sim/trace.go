@@ -74,11 +74,25 @@ func (t *trace) tail(n int, words ...string) []string {
 	return lines
 }
 
+// Outline passes on to out the lines of a trace that are about the world:
+// trouble, metadata, verdicts.
+func Outline(out io.Writer) io.Writer { return outline{out} }
+
+type outline struct{ out io.Writer }
+
+// Write takes one line, as the trace writes them.
+func (o outline) Write(line []byte) (int, error) {
+	if ofWorld(string(line)) {
+		return o.out.Write(line)
+	}
+	return len(line), nil
+}
+
 // whoColumn is where the name of the one who acts begins in a line.
 const whoColumn = 13
 
 func relevant(line string, words []string) bool {
-	if len(words) == 0 || strings.HasPrefix(line[min(whoColumn, len(line)):], "* ") {
+	if len(words) == 0 || ofWorld(line) {
 		return true
 	}
 	for _, w := range words {
@@ -88,3 +102,5 @@ func relevant(line string, words []string) bool {
 	}
 	return false
 }
+
+func ofWorld(line string) bool { return strings.HasPrefix(line[min(whoColumn, len(line)):], "* ") }

@@ -46,6 +46,15 @@ type world struct {
 	// apply each showed it.
 	images map[int64]uint64
 	newest *metadata.Image // that any broker has applied
+	// leaders are the leaders of the metadata group by epoch, as the first
+	// member to know of one said.
+	leaders map[int32]int32
+	// known are the offsets below which some replica, or a client, knew
+	// records to be committed.
+	known map[topicPartition]int64
+	// coup: the next member elected is cut off, and its voters are killed. late:
+	// the next change of an ISR that a leader asks for is delayed.
+	coup, late bool
 	// healedAt is what acked was when everything was healed.
 	healedAt map[topicPartition]int64
 
@@ -53,7 +62,7 @@ type world struct {
 	lost       int64 // acknowledged writes that no disk had when power failed everywhere
 
 	violation string
-	faults    int // injected
+	tally     tally
 	phase     string
 }
 
@@ -65,7 +74,7 @@ type Result struct {
 	Hash      uint64 // of the whole trace
 	Lines     int64  // of the trace
 	Events    int64
-	Faults    int
+	Faults    Faults
 	Acked     int64
 	VirtualMs int64
 	Plan      string
@@ -78,19 +87,13 @@ var runMu sync.Mutex
 func Run(o Options, out io.Writer) (result Result) {
 	runMu.Lock()
 	defer runMu.Unlock()
-	rng := newStreams(o.Seed)
 	// The raft library draws its election timeouts, and storage its ids, from
 	// crypto/rand.
 	real := rand.Reader
 	rand.Reader = &seededBytes{mathrand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24), byte(o.Seed >> 32)})}
 	defer func() { rand.Reader = real }()
 
-	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{},
-		images: map[int64]uint64{}, newest: metadata.NewImage(), recoveries: newRecoveries()}
-	w.plan = newPlan(o, rng.plan)
-	w.trace = newTrace(&w.sched, out)
-	w.net = newNetwork(&w.sched, rng.net, w.trace)
-	w.net.lossPermille, w.net.jitter = w.plan.lossPermille, w.plan.jitter
+	w := newWorld(o, out)
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -101,8 +104,22 @@ func Run(o Options, out io.Writer) (result Result) {
 	}()
 	return Result{
 		Seed: o.Seed, Violation: w.violation, Tail: w.trace.tail(60), Hash: w.trace.hash, Lines: w.trace.count,
-		Events: w.sched.count, Faults: w.faults, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(),
+		Events: w.sched.count, Faults: Faults{w.tally}, Acked: w.history.Acked(), VirtualMs: w.sched.now.Ms(), Plan: w.plan.String(),
 	}
+}
+
+// newWorld is a world before its first moment.
+func newWorld(o Options, out io.Writer) *world {
+	rng := newStreams(o.Seed)
+	w := &world{options: o, rng: rng, history: &history.History{}, acked: map[topicPartition]int64{}, read: map[topicPartition]int64{},
+		images: map[int64]uint64{}, newest: metadata.NewImage(), leaders: map[int32]int32{}, known: map[topicPartition]int64{},
+		recoveries: newRecoveries()}
+	w.plan = newPlan(o, rng.plan)
+	w.trace = newTrace(&w.sched, out)
+	w.net = newNetwork(&w.sched, rng.net, w.trace)
+	w.net.lossPermille, w.net.jitter = w.plan.lossPermille, w.plan.jitter
+	w.net.tally, w.net.changed = &w.tally, w.pagesChanged
+	return w
 }
 
 // seededBytes stands in for the system's source of random bytes.
@@ -153,6 +170,7 @@ func (w *world) noteImage(n *node, img *metadata.Image) {
 		w.traceMetadata(n, w.newest, img)
 		w.noteRecoveries(w.newest, img)
 		w.newest = img
+		w.checkElectable()
 	}
 }
 
@@ -182,6 +200,7 @@ func (w *world) run() {
 	w.trace.add("*", "the cluster is up; clients begin, and so does the trouble")
 	w.startClients()
 	end := w.sched.now + w.plan.trouble
+	w.watchElectable()
 	w.scheduleFaults(end)
 	if !w.until(end) {
 		return
