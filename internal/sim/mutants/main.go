@@ -40,7 +40,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sim-mutants:", err)
 		os.Exit(2)
 	}
-	if missed > 0 {
+	if len(missed) > 0 {
+		fmt.Fprintln(os.Stderr, "sim-mutants: not caught:", strings.Join(missed, ", "))
 		os.Exit(1)
 	}
 }
@@ -62,23 +63,23 @@ func search(from, limit uint64) finding {
 	return finding{}
 }
 
-// try runs the mutants and prints the table. It returns how many were missed.
-func try(seeds uint64, only string, keep bool) (missed int, err error) {
+// try runs the mutants and prints the table. It returns which were missed.
+func try(seeds uint64, only string, keep bool) (missed []string, err error) {
 	chosen := mutants
 	if only != "" {
 		names := strings.Split(only, ",")
 		chosen = slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !slices.Contains(names, m.name) })
 		if len(chosen) == 0 {
-			return 0, fmt.Errorf("no mutant is called %s; their names are in internal/sim/mutants/mutants.go", only)
+			return nil, fmt.Errorf("no mutant is called %s; their names are in internal/sim/mutants/mutants.go", only)
 		}
 	}
 	root, err := moduleRoot()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "freshet-mutants-")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if keep {
 		fmt.Println("the tree is copied to", dir)
@@ -86,7 +87,7 @@ func try(seeds uint64, only string, keep bool) (missed int, err error) {
 		defer os.RemoveAll(dir)
 	}
 	if err := copyTree(root, dir); err != nil {
-		return 0, err
+		return nil, err
 	}
 	fmt.Printf("%-32s %-8s %-6s %s\n", "MUTANT", "SEED", "TIME", "BROKEN PROMISE")
 	for i := range chosen {
@@ -98,13 +99,13 @@ func try(seeds uint64, only string, keep bool) (missed int, err error) {
 		case err != nil:
 			return missed, fmt.Errorf("mutant %s: %w", m.name, err)
 		case found.Seed == 0:
-			missed++
+			missed = append(missed, m.name)
 			fmt.Printf("%-32s %-8s %-6s %d seeds noticed nothing: %s\n", m.name, "MISSED", took, seeds, m.what)
 		default:
 			fmt.Printf("%-32s %-8d %-6s %.150s\n", m.name, found.Seed, took, found.Violation)
 		}
 	}
-	fmt.Printf("%d of %d mutants caught within %d seeds\n", len(chosen)-missed, len(chosen), seeds)
+	fmt.Printf("%d of %d mutants caught within %d seeds\n", len(chosen)-len(missed), len(chosen), seeds)
 	return missed, nil
 }
 

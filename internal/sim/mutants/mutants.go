@@ -33,6 +33,11 @@ var mutants = []mutant{
 		{"internal/sim/roles.go", "			if led {\n				r.ledNoMore()\n			}\n		}\n	}\n}",
 			"			if led {\n				r.ledNoMore()\n			}\n			r.whenDrained(func() { _, _ = r.log.TruncateTo(r.log.HighWatermark()) })\n		}\n	}\n}"},
 	}},
+	{"in-place-truncation", "a log is cut back in the file itself, not in a new one", []edit{
+		{"storage/log_truncate.go", "	if err := l.fs.Rename(s.path(logSuffix+tmpSuffix), s.path(logSuffix)); err != nil {\n		return nil, err\n	}\n",
+			"	file, err := l.fs.Open(s.path(logSuffix), vfs.ReadWrite)\n	if err != nil {\n		return nil, err\n	}\n" +
+				"	if err := errors.Join(file.Truncate(size), file.Sync(), file.Close()); err != nil {\n		return nil, err\n	}\n"},
+	}},
 	{"logs-agree-by-length", "a follower's log counts as the leader's when it is no longer, whatever its epochs", []edit{
 		{"replication/isr/sender.go", "if epoch == r.LastEpoch && r.LogEndOffset <= offset {", "if r.LogEndOffset <= max(end, offset) {"},
 		{"replication/isr/follow.go", "if p.Offset < end || last >= 0 && p.Epoch >= 0 && last != p.Epoch {", "if p.Offset < end {"},
