@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -339,17 +341,23 @@ func (m *LogManager) Get(tp TopicPartition) *Log {
 	return m.logs[tp]
 }
 
-// Logs lists every log, in no order. A caller with metadata compares them with
+// Logs lists every log by topic and partition, so that work which an error cuts
+// short is cut short at the same place each time. A caller with metadata compares them with
 // it and hands those that no metadata knows to RenameStray: nothing is deleted
 // for want of metadata.
 func (m *LogManager) Logs() []*Log {
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	logs := make([]*Log, 0, len(m.logs))
 	for _, l := range m.logs {
 		logs = append(logs, l)
 	}
+	m.mu.RUnlock()
+	slices.SortFunc(logs, byName)
 	return logs
+}
+
+func byName(a, b *Log) int {
+	return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
 }
 
 func (m *LogManager) isClosed() bool {

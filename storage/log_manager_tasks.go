@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"time"
 
 	"freshet/vfs"
@@ -159,7 +161,7 @@ func (m *LogManager) flushRolled() {
 	logs := m.rolled
 	m.rolled = map[*Log]struct{}{}
 	m.delayMu.Unlock()
-	for l := range logs {
+	for _, l := range slices.SortedFunc(maps.Keys(logs), byName) {
 		if l.closed.Load() || l.logDir.failed() {
 			continue
 		}
