@@ -44,11 +44,7 @@ func (ld *loader) recoverSegments() (int64, error) {
 	if err := ld.checkSeams(first, outcomes); err != nil {
 		return 0, err
 	}
-	for i := range outcomes {
-		for _, e := range outcomes[i].epochs.changes {
-			ld.noteEpoch(e.Epoch, e.StartOffset)
-		}
-	}
+	ld.renewEpochs(first, outcomes)
 	// From the end: is there anything sound beyond the damage?
 	end := int64(-1)
 	for i := len(ld.segs) - 1; i >= first; i-- {
@@ -91,6 +87,29 @@ func (ld *loader) recoverSegments() (int64, error) {
 		err = ld.noteHole(first, outcomes)
 	}
 	return resume, err
+}
+
+// renewEpochs makes the leader epochs agree with the batches that were scanned,
+// those of segments from first on. The checkpoint is right below the recovery
+// point: it is written before that rises over an epoch, and a truncation lowers
+// the point first. Above it may name epochs whose records were cut off since,
+// and newer ones would hide what the batches there now say. A log that was begun
+// anew at a higher offset keeps a lower recovery point until the next
+// checkpoint: then its first batch tells. What lies between two batches is left
+// as it is, for compaction may have taken the first batch of an epoch.
+func (ld *loader) renewEpochs(first int, outcomes []scanOutcome) {
+	epochs := &ld.log.epochs
+	epochs.truncateFromEnd(ld.recoveryPoint)
+	whole := first == 0
+	for i := range outcomes {
+		for _, e := range outcomes[i].epochs.changes {
+			if known := epochs.epochAt(e.StartOffset); whole && known != UndefinedEpoch && known != e.Epoch {
+				epochs.clear()
+			}
+			whole = false
+			ld.noteEpoch(e.Epoch, e.StartOffset)
+		}
+	}
 }
 
 // rules are what must hold of segment i's batches, by itself and after those of
