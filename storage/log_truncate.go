@@ -385,10 +385,17 @@ func (l *Log) copyKept(s *LogSegment, offset int64) (keptPart, error) {
 	if err != nil {
 		return keptPart{}, err
 	}
+	gap := false
 	if found {
 		size = h.position
+		gap = h.baseOffset != offset && (size > 0 || offset != s.baseOffset)
+	} else { // of a log that ends behind a hole, cut where that begins: no gap
+		next, err := s.nextOffset()
+		if err != nil {
+			return keptPart{}, err
+		}
+		gap = next != offset
 	}
-	gap := (!found || h.baseOffset != offset) && (size > 0 || offset != s.baseOffset)
 	return keptPart{size, gap}, copyPrefixTo(l.fs, ref, s.path(logSuffix+tmpSuffix), size)
 }
 

@@ -264,3 +264,24 @@ func TestFencedLeaderEpoch(t *testing.T) {
 		}
 	}
 }
+
+// A log that ends behind a hole is cut where that begins: no gap is left that
+// would excuse what a power loss takes later.
+func TestTruncateToTheStartOfAHole(t *testing.T) {
+	size := int64(len(plain(1).build(t)))
+	fsys, _, c := damagedLog(t, 6, 1<<20, 5)
+	damage(t, fsys, 0, 3*size+70, []byte("\xffrot"))
+	l, report := reopen(t, fsys, c)
+	if len(report.Quarantined) != 1 || report.Quarantined[0].FromOffset != 3 || l.LogEndOffset() != 6 {
+		t.Fatalf("log ends at %d, report %+v", l.LogEndOffset(), report)
+	}
+	if _, err := l.TruncateTo(3); err != nil {
+		t.Fatal(err)
+	}
+	if mark := l.gaps.Load(); mark != nil || l.LogEndOffset() != 3 {
+		t.Errorf("log ends at %d, and may have gaps: %+v", l.LogEndOffset(), mark)
+	}
+	if _, err := l.TruncateTo(2); err != nil || l.gaps.Load() != nil {
+		t.Errorf("cut between two batches: %v, gaps %+v", err, l.gaps.Load())
+	}
+}
