@@ -97,8 +97,13 @@ func (c *conn) replicateHello(h *wire.Header, body []byte) error {
 		reply.Code = isr.CodeInvalidRequest
 	case from != nil && from.Epoch > hello.FromEpoch:
 		reply.Code = isr.CodeStaleBrokerEpoch
+	case reply.BrokerEpoch < 0:
+		// Nobody could tell its log ends from those of the life before.
+		reply.Code = isr.CodeBrokerIDNotRegistered
 	}
-	if reply.Code != 0 {
+	if reply.Code == isr.CodeBrokerIDNotRegistered {
+		slog.Debug("a broker that wants to replicate to this one has to wait until it is registered", "from", hello.From, "client", c.remote.String())
+	} else if reply.Code != 0 {
 		slog.Warn("a broker that wants to replicate to this one was refused", "from", hello.From, "client", c.remote.String(),
 			"cluster", hello.ClusterID, "to", hello.To, "error", kerr.ErrorForCode(reply.Code))
 	} else {

@@ -64,12 +64,12 @@ func partitionAlteration(version int16, topicID [16]byte, p *kmsg.AlterPartition
 		PartitionEpoch: p.PartitionEpoch, Recovering: p.LeaderRecoveryState == leaderRecovering}
 	if version < 3 {
 		for _, id := range p.NewISR {
-			a.NewISR = append(a.NewISR, metadata.ISRMember{Broker: id, Epoch: -1})
+			a.NewISR = append(a.NewISR, metadata.ISRMember{Broker: id, Epoch: metadata.AnyEpoch})
 		}
 		return a
 	}
 	for _, m := range p.NewEpochISR {
-		a.NewISR = append(a.NewISR, metadata.ISRMember{Broker: m.BrokerID, Epoch: m.BrokerEpoch})
+		a.NewISR = append(a.NewISR, metadata.ISRMember{Broker: m.BrokerID, Epoch: max(m.BrokerEpoch, -1)})
 	}
 	return a
 }

@@ -164,6 +164,10 @@ func dialedTask(arg any) error {
 		_ = unix.Close(d.fd)
 		return nil
 	}
+	if peer := l.srv.broker.meta.Image().Broker(s.peer); d.err == nil && peer != nil && peer.Epoch > d.peerEpoch {
+		_ = unix.Close(d.fd) // renewStreams found no connection to end
+		d.err = errNewIncarnation
+	}
 	if d.err != nil {
 		if len(s.parts) > 0 {
 			s.link.failed(s, d.err)

@@ -3,12 +3,16 @@ package broker
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"net"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"freshet/metadata"
 	"freshet/record"
+	"freshet/replication/isr"
 )
 
 // replicas are brokers that share their metadata by the test's hand: each
@@ -407,4 +411,27 @@ func TestReplicationThrottle(t *testing.T) {
 	}
 	rate(nil)
 	r.equal(1, 2)
+}
+
+// A follower says nothing of its logs before it is registered: nobody could tell
+// it from the process before.
+func TestHelloBeforeRegistration(t *testing.T) {
+	r := newReplicas(t, 2)
+	follower := r.nodes[1].broker
+	epoch := follower.brokerEpoch()
+	for _, c := range []struct {
+		epoch int64
+		code  int16
+	}{{-1, isr.CodeBrokerIDNotRegistered}, {epoch, isr.CodeNone}} {
+		follower.member.epoch.Store(c.epoch)
+		nc, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(follower.Port("PLAINTEXT"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		reply, err := greet(nc, &isr.Hello{ClusterID: follower.meta.Image().ClusterID, From: 1, FromEpoch: math.MaxInt64, To: 2})
+		if err != nil || reply.Code != c.code || reply.BrokerEpoch != c.epoch {
+			t.Errorf("a broker of epoch %d answers %+v, %v; want code %d", c.epoch, reply, err, c.code)
+		}
+	}
 }

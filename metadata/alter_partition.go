@@ -21,8 +21,12 @@ type PartitionAlteration struct {
 	Recovering     bool // the leader is not ready yet after an unclean election
 }
 
+// AnyEpoch is the epoch of an ISRMember in a request of a version that has none.
+const AnyEpoch int64 = -2
+
 // ISRMember is a member of a wanted ISR and the broker epoch under which the
-// leader heard of it; -1 when it does not say.
+// leader heard of it: AnyEpoch when it does not say, -1 when it has not heard of
+// it, which is only good for a member that stays. (Kafka takes -1 for any.)
 type ISRMember struct {
 	Broker int32
 	Epoch  int64
@@ -151,7 +155,9 @@ func checkAlteration(img *Image, broker int32, p *Partition, a *PartitionAlterat
 			return CodeIneligibleReplica, "a member of the ISR is shutting down"
 		case b.Fenced:
 			return CodeIneligibleReplica, "a member of the ISR is fenced"
-		case m.Epoch != -1 && m.Epoch != b.Epoch:
+		case m.Epoch == -1 && !slices.Contains(p.ISR, m.Broker):
+			return CodeIneligibleReplica, "the leader does not know which registration of a new member of the ISR it heard of"
+		case m.Epoch >= 0 && m.Epoch != b.Epoch:
 			return CodeIneligibleReplica, "a member of the ISR has been registered anew since"
 		}
 	}

@@ -63,6 +63,8 @@ func (in *inbound) hello(body []byte) {
 		reply.Code = isr.CodeInvalidRequest
 	case hello.FromEpoch < in.b.img.BrokerEpoch(hello.From):
 		reply.Code = isr.CodeStaleBrokerEpoch
+	case reply.BrokerEpoch < 0:
+		reply.Code = isr.CodeBrokerIDNotRegistered
 	default:
 		in.greeted, in.from = true, hello.From
 	}

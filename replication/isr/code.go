@@ -17,6 +17,7 @@ const (
 	CodeStaleBrokerEpoch      int16 = 77
 	CodeInvalidUpdateVersion  int16 = 95
 	CodeUnknownTopicID        int16 = 100
+	CodeBrokerIDNotRegistered int16 = 102
 	CodeInconsistentClusterID int16 = 104
 	CodeIneligibleReplica     int16 = 107
 	CodeNewLeaderElected      int16 = 108

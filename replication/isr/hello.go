@@ -13,7 +13,10 @@ type Hello struct {
 
 // HelloReply answers a Hello.
 type HelloReply struct {
-	Code int16 // INCONSISTENT_CLUSTER_ID, STALE_BROKER_EPOCH, INVALID_REQUEST (another broker id) or 0
+	// Code is INCONSISTENT_CLUSTER_ID, STALE_BROKER_EPOCH, INVALID_REQUEST
+	// (another broker id), BROKER_ID_NOT_REGISTERED (the follower is not, yet:
+	// come again) or 0.
+	Code int16
 	// BrokerEpoch is of the follower's registration: the incarnation whose log
 	// the results on this connection speak of, as Proposals must say (KIP-903).
 	BrokerEpoch int64

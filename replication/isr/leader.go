@@ -343,7 +343,8 @@ func (l *Leader) Answered(r ProposalResult) (hw int64, p *Proposal, backoffMs in
 // lack records that are committed already but not known to be (Kafka:
 // Partition.maybeExpandIsr). One that has not just been heard of must also be
 // caught up, lest one that left for its silence comes back for where the high
-// watermark stood then.
+// watermark stood then. Of one whose incarnation is unknown the controller could
+// not tell whether the log end is still its log's.
 func (l *Leader) expand(heard int32) *Proposal {
 	if l.pending != nil {
 		return nil
@@ -352,7 +353,7 @@ func (l *Leader) expand(heard int32) *Proposal {
 	for i := range l.replicas {
 		r := &l.replicas[i]
 		if r.inISR || r.logEnd < l.highWatermark || r.logEnd < l.epochStart || r.id != heard && (r.left || !l.caughtUp(r)) ||
-			l.nowMs < r.retryMs || !l.eligible(r.id) {
+			r.brokerEpoch < 0 || l.nowMs < r.retryMs || !l.eligible(r.id) {
 			continue
 		}
 		r.proposed = true

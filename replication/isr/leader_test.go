@@ -8,10 +8,13 @@ import (
 // leaderOf3 leads replicas 1 to 3 at epoch 5 with ten records of older epochs,
 // of which six are known to be committed.
 func leaderOf3(isr ...int32) *Leader {
-	return NewLeader(LeaderConfig{
+	l := NewLeader(LeaderConfig{
 		Self: 1, LeaderEpoch: 5, PartitionEpoch: 7, Replicas: []int32{1, 2, 3}, ISR: isr,
 		MinInsync: 2, LagTimeMaxMs: 1000, LogEnd: 10, HighWatermark: 6, NowMs: 100,
 	})
+	l.Joined(2, 20)
+	l.Joined(3, 30)
+	return l
 }
 
 // propose has follower 3 catch up, which gives a proposal to add it.
@@ -51,6 +54,22 @@ func TestAReplicaThatIsNotEligibleDoesNotJoin(t *testing.T) { // KIP-841
 	fenced = false
 	if p := l.Tick(10, 300); p == nil || !slices.Equal(p.ISR, []int32{1, 2, 3}) {
 		t.Errorf("once eligible, the proposal is %+v", p)
+	}
+}
+
+// A follower that spoke before it was registered may be another one by now.
+func TestAReplicaOfUnknownEpochDoesNotJoin(t *testing.T) { // KIP-903
+	l := leaderOf3(1, 2)
+	l.Joined(3, -1)
+	if _, p := l.Acked(3, 10, 200); p != nil {
+		t.Errorf("it is proposed: %+v", p)
+	}
+	if p := l.Tick(10, 300); p != nil {
+		t.Errorf("it is proposed: %+v", p)
+	}
+	l.Joined(3, 31)
+	if p := propose(t, l); !slices.Equal(p.BrokerEpochs, []int64{-1, 20, 31}) {
+		t.Errorf("the proposal rests on epochs %v", p.BrokerEpochs)
 	}
 }
 
@@ -141,7 +160,7 @@ func TestBrokerEpochsOfAProposal(t *testing.T) { // KIP-903
 	l.Joined(3, 40)
 	p := propose(t, l)
 	l.Joined(3, 41) // comes back while it is pending
-	if !slices.Equal(p.BrokerEpochs, []int64{-1, -1, 40}) {
+	if !slices.Equal(p.BrokerEpochs, []int64{-1, 20, 40}) {
 		t.Errorf("broker epochs are %v", p.BrokerEpochs)
 	}
 	l.Answered(ProposalResult{Proposal: p, Code: CodeIneligibleReplica})
@@ -201,6 +220,7 @@ func TestAnAssignmentThatGrows(t *testing.T) {
 	// Replica 4 is added: it does not hold the high watermark before it is near.
 	l.State(State{LeaderEpoch: 5, PartitionEpoch: 8, Replicas: []int32{1, 2, 3, 4}, ISR: []int32{1, 2, 3}})
 	l.Appended(20)
+	l.Joined(4, 40)
 	l.Acked(4, 3, 300)
 	l.Acked(2, 20, 300)
 	l.Acked(3, 20, 300)
