@@ -266,6 +266,7 @@ func (b *broker) imageChanged(next *metadata.Image) {
 	if b.dirError != nil {
 		return
 	}
+	b.renewStreams(old, next)
 	live := b.live(next)
 	for _, r := range b.replicas {
 		topic := next.Topic(r.at.topic)

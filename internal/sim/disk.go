@@ -41,10 +41,13 @@ type disk struct {
 	// for none.
 	failSyncIn  string
 	syncsFailed int
-	faults      int    // errors given
-	lastRead    *inode // and under which name, for pages
-	lastName    string
-	tally       *tally
+	// lostPages: an fsync failed, and its pages are in the page cache alone.
+	// hidden: a process was started since, to whom they look well.
+	lostPages, hidden bool
+	faults            int    // errors given
+	lastRead          *inode // and under which name, for pages
+	lastName          string
+	tally             *tally
 }
 
 var _ vfs.FS = (*disk)(nil)

@@ -105,6 +105,7 @@ func (f *diskFile) Sync() error {
 		f.disk.failSyncIn = ""
 		f.disk.faults++
 		f.disk.syncsFailed++
+		f.disk.lostPages = true
 		f.disk.tally[countSyncErrors]++
 		f.node.pending = nil // the pages are clean now, and lost
 		return diskError("sync", f.name, syscall.EIO)

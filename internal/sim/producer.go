@@ -29,6 +29,7 @@ type lane struct {
 	p        *producer
 	at       topicPartition
 	sequence int32
+	made     int // batches
 	pending  []*unanswered
 	sent     int // of pending, on their way
 	attempt  int // grows when all is to be sent again; answers of older ones are ignored
@@ -40,6 +41,7 @@ type lane struct {
 }
 
 type unanswered struct {
+	number   int // of its lane's batches
 	ids      []history.ID
 	batch    []byte
 	sequence int32
@@ -73,17 +75,27 @@ func (p *producer) work() {
 		return
 	}
 	l := p.lanes[p.rng.IntN(len(p.lanes))]
-	if len(l.pending) < p.maxInFlight {
+	if l.open() < p.maxInFlight {
 		l.pending = append(l.pending, l.newBatch())
 		l.push()
 	}
 	p.proc.after(p.thinkTime(), p.work)
 }
 
+// open is how many batches were made since the oldest without an answer, that
+// one included. Leaders remember the last five of a producer: when the answer of
+// one to whom a batch went before another led is late, no more may go ahead of it.
+func (l *lane) open() int {
+	if len(l.pending) == 0 {
+		return 0
+	}
+	return l.made - l.pending[0].number
+}
+
 // newBatch makes the next batch of one to four records.
 func (l *lane) newBatch() *unanswered {
 	p := l.p
-	u := &unanswered{sequence: l.sequence, bad: p.failing && !p.idempotent && p.rng.IntN(20) == 0}
+	u := &unanswered{number: l.made, sequence: l.sequence, bad: p.failing && !p.idempotent && p.rng.IntN(20) == 0}
 	opts := record.DefaultBuilderOptions()
 	if p.idempotent {
 		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = p.producerID, 0, l.sequence
@@ -105,6 +117,7 @@ func (l *lane) newBatch() *unanswered {
 		batch[len(batch)-1] ^= 0x40 // the CRC no longer fits
 	}
 	u.batch = batch
+	l.made++
 	l.sequence = record.IncrementSequence(l.sequence, int32(count))
 	return u
 }

@@ -183,8 +183,7 @@ func (w *world) failPowerEverywhere() bool {
 }
 
 // syncFailed reports whether an fsync failed before: the page cache then hides
-// what is not on the disk, also from the next process, which cannot know. Only
-// the loss of one such machine at a time is made.
+// what is not on the disk, also from the next process, which cannot know.
 func (w *world) syncFailed() bool {
 	return slices.ContainsFunc(w.nodes, func(n *node) bool { return n.disk.syncsFailed > 0 })
 }

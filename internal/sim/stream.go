@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 
+	"freshet/metadata"
 	"freshet/record"
 	"freshet/replication/isr"
 	"freshet/storage"
@@ -186,7 +187,7 @@ func (s *stream) receive(m any) {
 	switch m := m.(type) {
 	case streamWelcome:
 		reply, err := isr.ParseHelloReply(m.body)
-		if err != nil || reply.Code != isr.CodeNone {
+		if err != nil || reply.Code != isr.CodeNone || reply.BrokerEpoch < s.b.image().BrokerEpoch(s.peer.id) {
 			s.down()
 			return
 		}
@@ -199,6 +200,15 @@ func (s *stream) receive(m any) {
 	case streamReply:
 		if err := s.answered(m.body); err != nil {
 			s.b.tracef("stream to %s: %v", s.peer, err)
+			s.down()
+		}
+	}
+}
+
+// renewStreams connects anew to brokers that registered again.
+func (b *broker) renewStreams(old, next *metadata.Image) {
+	for _, s := range b.streams {
+		if epoch := next.BrokerEpoch(s.peer.id); s.greeted && epoch != old.BrokerEpoch(s.peer.id) && epoch != s.peerEpoch {
 			s.down()
 		}
 	}

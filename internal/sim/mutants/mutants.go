@@ -88,7 +88,7 @@ var mutants = []mutant{
 	{"stale-alter-partition", "the controller takes a change of the ISR that was asked for at older epochs, or with fenced brokers", []edit{
 		{"metadata/alter_partition.go", "	case a.LeaderEpoch < p.LeaderEpoch:\n		return CodeFencedLeaderEpoch, \"the leader epoch is not the current one\"\n", ""},
 		{"metadata/alter_partition.go", "	case a.PartitionEpoch < p.PartitionEpoch:\n		return CodeInvalidUpdateVersion, \"the partition epoch is not the current one\"\n", ""},
-		{"metadata/alter_partition.go", "case m.Epoch != -1 && m.Epoch != b.Epoch:", "case m.Epoch < -1:"},
+		{"metadata/alter_partition.go", "case m.Epoch >= 0 && m.Epoch != b.Epoch:", "case m.Epoch < -2:"},
 		{"metadata/alter_partition.go", "case b.Fenced:", "case b.Fenced && b.ID < 0:"},
 	}},
 	{"sequences-forgotten-at-failover", "a follower does not keep the producers' sequences of what it replicates", []edit{
@@ -115,6 +115,14 @@ var mutants = []mutant{
 	}},
 	{"crc-unchecked-at-recovery", "recovery takes batches whose CRC is wrong", []edit{
 		{"storage/recovery.go", "if crc != header.CRC() {", "if crc != header.CRC() && crc == 0 {"},
+	}},
+	{"stale-epochs-at-recovery", "recovery takes leader epochs from the checkpoint whose records were cut off", []edit{
+		{"storage/loader_recover.go", "	epochs.truncateFromEnd(ld.recoveryPoint)\n", ""},
+	}},
+	{"unregistered-replica-joins", "a follower answers its leader before it is registered, and joins on the word of the life before", []edit{
+		{"internal/sim/follower.go", "	case reply.BrokerEpoch < 0:\n		reply.Code = isr.CodeBrokerIDNotRegistered\n", ""},
+		{"replication/isr/leader.go", "r.brokerEpoch < 0 || ", ""},
+		{"metadata/alter_partition.go", "case m.Epoch == -1 && !slices.Contains(p.ISR, m.Broker):", "case m.Epoch == -1 && b.ID < 0:"},
 	}},
 	{"offset-unchecked-at-recovery", "recovery takes batches whose base offset, which no CRC covers, is wrong", []edit{
 		{"storage/recovery_chain.go", "case h.baseOffset < c.next || r.contiguous && h.baseOffset != c.next:", "case h.baseOffset < c.next && h.baseOffset < r.baseOffset:"},
