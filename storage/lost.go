@@ -178,11 +178,15 @@ func (l *Log) AcceptLost() error {
 	return nil
 }
 
-// dropLost forgets the holes at or above offset, where the log was cut; before
-// it grows again. flushMu is held.
+// dropLost forgets what is missing at or above offset, where the log was cut;
+// before it grows again. Of a hole that offset lies in, the part below stays:
+// the rest is sent anew. flushMu is held.
 func (l *Log) dropLost(offset int64) error {
 	kept := slices.DeleteFunc(slices.Clone(l.lost), func(r lostRange) bool { return r.from >= offset })
-	if len(kept) == len(l.lost) {
+	for i := range kept {
+		kept[i].to = min(kept[i].to, offset)
+	}
+	if slices.Equal(kept, l.lost) {
 		return nil
 	}
 	if err := writeLost(l.fs, l.Dir(), kept); err != nil {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -245,6 +246,36 @@ func TestHoleInCompactedTopic(t *testing.T) {
 	mustAppend(t, l, plain(1))
 	if l, report := reopen(t, disk.Clone(), config); report.MissingTo > 0 || len(report.Accepted) > 0 || l.LogEndOffset() != from+1 {
 		t.Fatalf("after the log was cut: %+v", report)
+	}
+}
+
+// A log whose start lies in a hole is cut at its start, as the broker does: the
+// leader sends all that is readable anew, and the next starts find nothing
+// missing.
+func TestHoleAroundTheLogStart(t *testing.T) {
+	disk, segments, config := damagedLog(t, 40, 900, 0)
+	cut := segments[2]
+	if cut.BaseOffset+3 > segments[3].BaseOffset {
+		t.Fatalf("segments %+v", segments)
+	}
+	shorten(t, disk, cut.BaseOffset, cut.Size/(segments[3].BaseOffset-cut.BaseOffset))
+	start := cut.BaseOffset + 2 // DeleteRecords had come so far
+	points := fmt.Sprintf("0\n1\n%s %d %d\n", testTP.Topic, testTP.Partition, start)
+	if err := vfs.WriteFileAtomic(disk, filepath.Join(testDir, logStartOffsetFile), []byte(points)); err != nil {
+		t.Fatal(err)
+	}
+	l, report := reopen(t, disk, config)
+	if report.MissingFrom != start-1 || l.LogStartOffset() != start {
+		t.Fatalf("begins at %d, report %+v", l.LogStartOffset(), report)
+	}
+	if _, err := l.TruncateTo(start); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		mustAppend(t, l, plain(1))
+	}
+	if l, report := reopen(t, disk.Clone(), config); report.MissingTo > 0 || len(report.Quarantined) > 0 || l.LogEndOffset() != start+3 {
+		t.Fatalf("after the log was cut: ends at %d, report %+v", l.LogEndOffset(), report)
 	}
 }
 
