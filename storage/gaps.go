@@ -57,6 +57,7 @@ func decodeGaps(data []byte) *gapMark {
 func (l *Log) markGaps(compactedTo int64) error {
 	l.gapsMu.Lock()
 	defer l.gapsMu.Unlock()
+	compactedTo = max(compactedTo, l.unmarkedTo)
 	if have := l.gaps.Load(); have != nil && have.compactedTo >= compactedTo {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -411,6 +412,9 @@ func (ld *loader) indexFits(s *LogSegment) bool {
 func (ld *loader) finish(end int64) error {
 	l := ld.log
 	l.segments.Store(&ld.segs)
+	if ld.holesFrom == math.MaxInt64 {
+		l.unmarkedTo = end
+	}
 	active := ld.segs.active()
 	active.jitterMs = ld.config.randomJitterMs()
 	l.nextOffset.Store(end)

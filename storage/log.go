@@ -72,11 +72,14 @@ type Log struct {
 	// once the data below them is durable.
 	pendingSnapshots []pendingSnapshot
 
-	epochs   LeaderEpochCache
-	gapsMu   sync.Mutex                  // one writer of gapsFile at a time
-	gaps     atomic.Pointer[gapMark]     // what gapsFile says; nil without it
-	lost     []lostRange                 // what lostFile says; flushMu
-	segments atomic.Pointer[segmentList] // replaced under mu
+	epochs LeaderEpochCache
+	gapsMu sync.Mutex              // one writer of gapsFile at a time
+	gaps   atomic.Pointer[gapMark] // what gapsFile says; nil without it
+	lost   []lostRange             // what lostFile says; flushMu
+	// unmarkedTo: below it there may be gaps of which no gapsFile knows yet.
+	// Set by the loader.
+	unmarkedTo int64
+	segments   atomic.Pointer[segmentList] // replaced under mu
 
 	pub published
 

@@ -279,6 +279,41 @@ func TestHoleAroundTheLogStart(t *testing.T) {
 	}
 }
 
+// A compacted log that a release before has left, in a directory that does not
+// mark gaps: what this one notes of the first gap that it makes takes nothing
+// back of what the cleaner checkpoint says of those that are there.
+func TestGapsOfAReleaseBefore(t *testing.T) {
+	disk, segments, config := damagedLog(t, 40, 900, 0)
+	config.CleanupCompact = true
+	for _, s := range segments[:3] {
+		shorten(t, disk, s.BaseOffset, s.Size/(segments[1].BaseOffset-segments[0].BaseOffset))
+	}
+	for name, text := range map[string]string{
+		metaPropertiesFile: "cluster.id=cluster\nnode.id=1\nversion=1\n",
+		cleanerOffsetFile:  fmt.Sprintf("0\n1\n%s %d %d\n", testTP.Topic, testTP.Partition, segments[3].BaseOffset),
+	} {
+		if err := vfs.WriteFileAtomic(disk, filepath.Join(testDir, name), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for start := range 2 {
+		l, report := reopen(t, disk, config)
+		if report.MissingTo > 0 || len(report.Quarantined) > 0 {
+			t.Fatalf("start %d: %+v", start, report)
+		}
+		b := plain(1).build(t)
+		b.SetBaseOffset(l.LogEndOffset() + 5)
+		var res Reservation
+		if err := l.Reserve(&AppendRequest{Batch: b, Origin: OriginReplication, NowMs: 1, Follows: l.LogEndOffset()}, &res); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := complete(l, &res, write(&res, b)); err != nil {
+			t.Fatal(err)
+		}
+		disk = disk.Clone()
+	}
+}
+
 // A power loss at any point of a follower's life with gaps: what is there of its
 // log is never called damaged for them, because the mark came first.
 func TestGapsSurvivePowerLoss(t *testing.T) {
