@@ -24,7 +24,8 @@ const (
 
 // leaderlessLogs are the ends of this broker's logs of partitions that have no
 // leader by its image, as the heartbeat tells them. It leaves out what does not
-// follow that image yet: a former leader's records could still arrive.
+// follow that image yet: a former leader's records could still arrive, or its log
+// is still being cut to what that leader had.
 func (b *Broker) leaderlessLogs() []byte {
 	if b.net == nil {
 		return nil
@@ -45,7 +46,7 @@ func (b *Broker) leaderlessLogs() []byte {
 			if part == nil || part.deleted.Load() {
 				continue
 			}
-			if role := part.Role(); role.Leads || role.LeaderEpoch != p.LeaderEpoch {
+			if role := part.Role(); role.Leads || role.LeaderEpoch != p.LeaderEpoch || part.Truncating() {
 				continue
 			}
 			end, lastEpoch := part.log.LogEndOffset(), int32(storage.UndefinedEpoch)
