@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"freshet/metadata"
-	"freshet/storage"
 )
 
 // heartbeatLogsTag is a tagged field of ours in heartbeats: where this broker's
@@ -49,10 +48,7 @@ func (b *Broker) leaderlessLogs() []byte {
 			if role := part.Role(); role.Leads || role.LeaderEpoch != p.LeaderEpoch || part.Truncating() {
 				continue
 			}
-			end, lastEpoch := part.log.LogEndOffset(), int32(storage.UndefinedEpoch)
-			if end > 0 {
-				lastEpoch = part.log.EpochAt(end - 1)
-			}
+			end, lastEpoch := part.log.LogEndOffset(), part.log.LatestEpoch() // also if the record is deleted
 			report = append(report, t.ID[:]...)
 			report = binary.BigEndian.AppendUint32(report, uint32(i))
 			report = binary.BigEndian.AppendUint32(report, uint32(p.LeaderEpoch))

@@ -211,3 +211,30 @@ func TestNoReportDuringATruncation(t *testing.T) {
 		t.Errorf("reported %+v, %v", logs, err)
 	}
 }
+
+// A log without records, because they were deleted, ends after a record all the
+// same: a log that ends before and has some is not longer.
+func TestReportOfAnEmptiedLog(t *testing.T) {
+	r := newReplicas(t, 3)
+	c := r.nodes[0].dial()
+	if err := produceTo(t, c, -1, 5, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.elect(1, 1, 2, 3)
+	if err := produceTo(t, c, -1, 5, 10); err != nil {
+		t.Fatal(err)
+	}
+	c.send(deleteFrame(-1, aMinute))
+	if got := deleted(c); got != "<nil>, low watermark 10" {
+		t.Fatalf("answered %s", got)
+	}
+	r.change(func(p *metadata.Partition) {
+		p.Leader, p.LeaderEpoch, p.ISR, p.LastKnownELR = -1, p.LeaderEpoch+1, nil, []int32{1, 2, 3}
+	})
+	for _, s := range r.nodes {
+		logs, err := parseLogs(s.broker.leaderlessLogs())
+		if err != nil || len(logs) != 1 || logs[0].LogEnd != (metadata.LogEnd{LastEpoch: 1, EndOffset: 10}) {
+			t.Errorf("reported %+v, %v", logs, err)
+		}
+	}
+}
