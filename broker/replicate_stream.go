@@ -287,7 +287,14 @@ func (s *stream) onTimer() {
 		}
 		pp.lazy = false
 		if pp.index >= 0 {
-			pp.sender.Retry()
+			if wait := pp.sender.Retry(s.loop.monoMs); wait > 0 { // due for something else
+				pp.lazy, pp.dueMs = true, s.loop.monoMs+wait
+				kept = append(kept, pp)
+				if next == 0 || pp.dueMs < next {
+					next = pp.dueMs
+				}
+				continue
+			}
 			if pp.part.deleting.Load() > 0 {
 				pp.sender.Nudge()
 			}

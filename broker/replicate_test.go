@@ -435,3 +435,35 @@ func TestHelloBeforeRegistration(t *testing.T) {
 		}
 	}
 }
+
+// A follower that refuses is left alone for as long as the sender pauses, though
+// its stream wakes for a high watermark that others have moved.
+func TestHighWatermarkDoesNotEndAPause(t *testing.T) {
+	r := newReplicas(t, 2)
+	c := r.nodes[0].dial()
+	c.send(produceFrame("t", batchOf(t, 1, 100), -1, 9))
+	c.answer()
+	p := r.part(1)
+	onLoop(p.streamLoop(), func() {
+		pp := (*p.streamed.Load())[0]
+		s, pauseMs := pp.stream, int64(0)
+		pp.sender.Start(pp.epoch)
+		for range 7 {
+			pp.sender.Retry(math.MaxInt64)
+			push, ok := pp.sender.Next(p.log, p.HighWatermark())
+			if !ok {
+				t.Error("nothing to send")
+				return
+			}
+			result := push.Refusal(isr.CodeStorageError)
+			_, event := pp.sender.Result(&result, p.log, s.loop.monoMs)
+			pauseMs = int64(event.BackoffMs)
+		}
+		s.markLater(pp, pauseMs)
+		s.markLater(pp, 0) // as partition.advanced does
+		s.onTimer()
+		if pp.sender.Wants(p.log.LogEndOffset(), p.HighWatermark()) || !pp.lazy || pp.dueMs != s.loop.monoMs+pauseMs || pauseMs < 500 {
+			t.Errorf("it is asked again in %d ms of %d", pp.dueMs-s.loop.monoMs, pauseMs)
+		}
+	})
+}

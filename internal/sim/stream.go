@@ -365,6 +365,17 @@ func (s *stream) answered(body []byte) error {
 	return nil
 }
 
+// askAgain ends the pause of a follower that refused, in waitMs.
+func (s *stream) askAgain(pr *peerReplica, waitMs int64) {
+	s.b.proc.after(Time(waitMs)*millisecond, func() {
+		if wait := pr.sender.Retry(s.b.monotonicMs()); wait > 0 {
+			s.askAgain(pr, wait)
+			return
+		}
+		s.mark(pr)
+	})
+}
+
 func (s *stream) result(pr *peerReplica, r *isr.PushResult) {
 	log := pr.replica.log
 	acked, event := pr.sender.Result(r, log, s.b.monotonicMs())
@@ -372,10 +383,7 @@ func (s *stream) result(pr *peerReplica, r *isr.PushResult) {
 	case isr.Reprobe:
 		s.b.tracef("%s: %s refuses with %d, asked again in %d ms", pr.replica.at, s.peer, event.Code, event.BackoffMs)
 		if event.BackoffMs > 0 {
-			s.b.proc.after(Time(event.BackoffMs)*millisecond, func() {
-				pr.sender.Retry()
-				s.mark(pr)
-			})
+			s.askAgain(pr, int64(event.BackoffMs))
 		}
 	case isr.Fenced:
 		s.b.tracef("%s: %s follows a newer leader than epoch %d", pr.replica.at, s.peer, pr.epoch)

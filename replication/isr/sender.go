@@ -42,8 +42,8 @@ type EventKind uint8
 const (
 	// NoEvent: nothing to do.
 	NoEvent EventKind = iota
-	// Reprobe: the follower refused with Code and is asked anew: after
-	// BackoffMs, when the caller says Retry, or at once if that is 0.
+	// Reprobe: the follower refused with Code and is asked anew: when the caller
+	// says Retry, after BackoffMs, or at once if that is 0.
 	Reprobe
 	// Fenced: the follower knows of a newer leader epoch. The Sender has
 	// stopped; the metadata that explains it is on its way.
@@ -76,9 +76,10 @@ type Event struct {
 // session, that is, said after Start by a follower of just this leader epoch.
 type Sender struct {
 	state   SenderState
-	paused  bool // until Retry
-	waiting bool // Probing, Resetting: the question is out
-	nudged  bool // send a heartbeat though the high watermark stands
+	paused  bool  // until Retry
+	retryMs int64 // when paused: Retry ends the pause from then on
+	waiting bool  // Probing, Resetting: the question is out
+	nudged  bool  // send a heartbeat though the high watermark stands
 	epoch   int32
 	// session numbers what is sent: the leader epoch above, a count below. It
 	// moves whenever what is in flight becomes void.
@@ -145,8 +146,16 @@ func (s *Sender) probe() {
 
 func (s *Sender) clearWindow() { s.head, s.count, s.bytes = 0, 0, 0 }
 
-// Retry ends the pause that an Event asked for.
-func (s *Sender) Retry() { s.paused = false }
+// Retry ends the pause that an Event asked for, if it has lasted long enough;
+// else it returns for how many ms it still lasts. So a caller may wake for
+// something else, a high watermark that moved, without asking too soon.
+func (s *Sender) Retry(nowMs int64) (waitMs int64) {
+	if s.paused && nowMs < s.retryMs {
+		return s.retryMs - nowMs
+	}
+	s.paused = false
+	return 0
+}
 
 // Nudge asks for one heartbeat as soon as nothing is in flight, to tell the
 // follower of a log start that moved.
@@ -271,19 +280,19 @@ func (s *Sender) Result(r *PushResult, log Log, nowMs int64) (acked int64, event
 	}
 	s.waiting = false
 	if r.Code != CodeNone {
-		return noOffset, s.refused(r.Code)
+		return noOffset, s.refused(r.Code, nowMs)
 	}
 	if r.LogStartOffset < 0 || r.LogEndOffset < r.LogStartOffset {
-		return noOffset, s.refused(CodeInvalidRequest)
+		return noOffset, s.refused(CodeInvalidRequest, nowMs)
 	}
 	s.logStart = r.LogStartOffset
 	if s.state != Replicating {
-		return s.judge(r, log)
+		return s.judge(r, log, nowMs)
 	}
 	if r.LogEndOffset < s.acked || r.LogEndOffset > s.next {
 		// It lost what it had, or has what a connection before this one left
 		// in its socket.
-		return noOffset, s.refused(CodeOffsetOutOfRange)
+		return noOffset, s.refused(CodeOffsetOutOfRange, nowMs)
 	}
 	s.failures = 0
 	s.acked = r.LogEndOffset
@@ -292,7 +301,7 @@ func (s *Sender) Result(r *PushResult, log Log, nowMs int64) (acked int64, event
 
 // refused begins the search anew, after a pause unless this is the first time
 // and asking again is all it takes.
-func (s *Sender) refused(code int16) Event {
+func (s *Sender) refused(code int16, nowMs int64) Event {
 	s.probe()
 	if code == CodeFencedLeaderEpoch {
 		s.state = Stopped
@@ -302,9 +311,9 @@ func (s *Sender) refused(code int16) Event {
 	if code == CodeOffsetOutOfRange && s.failures == 1 {
 		return Event{Kind: Reprobe, Code: code}
 	}
-	s.paused = true
-	backoffMs := int32(minBackoffMs) << min(s.failures-1, 10)
-	return Event{Kind: Reprobe, Code: code, BackoffMs: min(backoffMs, maxBackoffMs)}
+	backoffMs := min(int32(minBackoffMs)<<min(s.failures-1, 10), maxBackoffMs)
+	s.paused, s.retryMs = true, nowMs+int64(backoffMs)
+	return Event{Kind: Reprobe, Code: code, BackoffMs: backoffMs}
 }
 
 // judge compares the state of the follower's log with ours: it is a prefix of
@@ -313,7 +322,7 @@ func (s *Sender) refused(code int16) Event {
 // appended to agreeing logs only. Otherwise the follower is told where the
 // largest epoch at or below its last one ends here (KIP-101, KIP-279; Kafka:
 // Partition.readRecords), and answers with what is left, until they agree.
-func (s *Sender) judge(r *PushResult, log Log) (int64, Event) {
+func (s *Sender) judge(r *PushResult, log Log, nowMs int64) (int64, Event) {
 	if r.LastEpoch > s.epoch {
 		s.Stop()
 		return noOffset, Event{Kind: Fenced, Code: CodeFencedLeaderEpoch}
@@ -336,7 +345,7 @@ func (s *Sender) judge(r *PushResult, log Log) (int64, Event) {
 		s.hadStart, s.hadEnd = r.LogStartOffset, r.LogEndOffset
 	}
 	if s.cut.judgedEnd == r.LogEndOffset && s.cut.judgedLast == r.LastEpoch {
-		return noOffset, s.refused(CodeInvalidRequest) // it did not truncate: ask again later
+		return noOffset, s.refused(CodeInvalidRequest, nowMs) // it did not truncate: ask again later
 	}
 	s.state = Probing
 	s.cut.offset, s.cut.epoch = offset, epoch

@@ -79,6 +79,7 @@ func TestTheWindowIsBoundedByBytes(t *testing.T) {
 
 func TestRefusalsPauseForLongerEachTime(t *testing.T) {
 	s, log := replicating(t)
+	nowMs := int64(1)
 	for i, want := range []int32{10, 20, 40, 80, 160, 320, 640, 1000, 1000} {
 		p, ok := s.Next(log, 0)
 		if !ok {
@@ -87,14 +88,22 @@ func TestRefusalsPauseForLongerEachTime(t *testing.T) {
 		if p.Kind == Append {
 			s.Sent(p.Offset+1, 1, 1)
 		}
-		_, event := s.Result(&PushResult{Code: CodeUnknownLeaderEpoch, Session: p.Session}, log, 1)
+		_, event := s.Result(&PushResult{Code: CodeUnknownLeaderEpoch, Session: p.Session}, log, nowMs)
 		if event.Kind != Reprobe || event.BackoffMs != want || event.Code != CodeUnknownLeaderEpoch {
 			t.Errorf("%d: event is %+v, want a pause of %d ms", i, event, want)
 		}
 		if s.Wants(log.LogEndOffset(), 0) {
 			t.Error("it does not pause")
 		}
-		s.Retry()
+		// A caller that wakes for something else, a high watermark that moved, say,
+		// does not end the pause.
+		if wait := s.Retry(nowMs + 5); wait != int64(want)-5 || s.Wants(log.LogEndOffset(), 0) {
+			t.Errorf("%d: after 5 ms of %d the pause lasts %d ms more", i, want, wait)
+		}
+		nowMs += int64(want)
+		if wait := s.Retry(nowMs); wait != 0 || !s.Wants(log.LogEndOffset(), 0) {
+			t.Errorf("%d: the pause has not ended after %d ms", i, want)
+		}
 	}
 }
 

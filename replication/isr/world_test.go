@@ -3,6 +3,7 @@ package isr
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -437,7 +438,7 @@ func (w *world) tick(ms int64) {
 		}
 		for _, id := range w.replicas {
 			if s := n.senders[id]; s != nil {
-				s.Retry()
+				s.Retry(math.MaxInt64) // however long
 			}
 		}
 		p := n.leader.Tick(n.log.LogEndOffset(), w.nowMs)
