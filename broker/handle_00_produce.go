@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"freshet/record"
 	"freshet/replication"
@@ -373,20 +374,36 @@ func produceErrorCode(err error) int16 {
 	return kerr.KafkaStorageError.Code
 }
 
-// writeFailedEveryMs spaces the log lines about one partition's failing
-// writes: on a full disk every turn fails.
-const writeFailedEveryMs = 1000
+// Between two log lines about failing writes of one partition, and between two
+// looks of the broker at its disks because of them: on a full disk every turn
+// fails.
+const (
+	writeFailedLogMs  = 60_000
+	writeFailedWakeMs = 1000
+)
 
-// writeFailed reports failing appends, at most once a second for a partition,
-// with how many writes failed since the last line.
+// writeFailed reports failing appends of producers. Of a leader's, which sends
+// them again, the log itself says when they begin to fail and when they succeed
+// again.
 func (p *partition) writeFailed(err error, nowMs int64) {
+	if due(&p.failedWokenMs, nowMs, writeFailedWakeMs) {
+		p.loops[0].srv.broker.member.wakeUp() // a full disk is for others to take over from
+	}
+	if !p.Role().Leads {
+		return
+	}
 	failed := p.failedWrites.Add(1)
-	last := p.failedLoggedMs.Load()
-	if nowMs-last < writeFailedEveryMs && last != 0 || !p.failedLoggedMs.CompareAndSwap(last, nowMs) {
+	if !due(&p.failedLoggedMs, nowMs, writeFailedLogMs) {
 		return
 	}
 	p.failedWrites.Add(-failed)
 	slog.Error("append failed; its producers are told KAFKA_STORAGE_ERROR and the records are not in the log",
 		"topic", p.topic.name, "partition", p.index, "writes", failed, "error", err)
-	p.loops[0].srv.broker.member.wakeUp() // a full disk is for others to take over from
+}
+
+// due reports whether everyMs have passed since last, which it sets; the first
+// time is due. Of callers at the same time one is told so.
+func due(last *atomic.Int64, nowMs, everyMs int64) bool {
+	at := last.Load()
+	return (at == 0 || nowMs-at >= everyMs) && last.CompareAndSwap(at, nowMs)
 }

@@ -24,8 +24,9 @@ type partition struct {
 	meta *metadata.Partition
 	live bool
 
-	// failedWrites since failedLoggedMs, when the last log line said so.
-	failedWrites, failedLoggedMs atomic.Int64
+	// failedWrites since failedLoggedMs, when the last log line said so; at
+	// failedWokenMs the broker last looked at its disks because of one.
+	failedWrites, failedLoggedMs, failedWokenMs atomic.Int64
 
 	// open is the write group of this partition in each loop's current turn;
 	// element i is touched on loop i only.

@@ -64,6 +64,7 @@ type Log struct {
 	// back yet, or -1; failCause is why.
 	failedFrom int64
 	failCause  error
+	failing    failing
 	// cutting: the log is being truncated; nothing is appended until it ends.
 	cutting bool
 	// leaderEpoch is the oldest leader epoch that may append.
@@ -572,6 +573,9 @@ func (l *Log) Complete(seg *LogSegment, baseOffset, nextOffset, position, length
 		err = l.failCause
 	default:
 		l.publishLocked(completedGroup{baseOffset, nextOffset, seg, position, length})
+		if l.failing.writes > 0 {
+			l.noteWrittenLocked()
+		}
 	}
 	if err != nil {
 		err = causeError(ErrStorageWriteFailed, err)
@@ -649,8 +653,8 @@ func (l *Log) NeedsSync() bool {
 func (l *Log) MarkSynced(upTo int64) {
 	l.mu.Lock() // a truncation must not move the end in between
 	defer l.mu.Unlock()
-	if l.cutting {
-		return
+	if l.cutting || l.logDir.failed() {
+		return // after one failed sync another's success means nothing
 	}
 	upTo = min(upTo, l.pub.endOffset)
 	list := *l.segments.Load()

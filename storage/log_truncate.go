@@ -18,8 +18,7 @@ import (
 // the published position were never served, so they may be overwritten.
 func (l *Log) rollbackLocked() {
 	end, seg, position := l.pub.endOffset, l.pub.seg, l.pub.position
-	l.logger.Warn("a write to the log failed; nothing from this offset on was kept",
-		"partition", l.tp.String(), "offset", l.failedFrom, "error", l.failCause)
+	l.noteFailedLocked()
 	list := *l.segments.Load()
 	kept := list[: list.indexOf(seg)+1 : list.indexOf(seg)+1]
 	l.segments.Store(&kept)
