@@ -42,7 +42,8 @@ func (b *Broker) openTopics() error {
 // cutDamaged drops what recovery kept behind a hole in the log of a replicated
 // partition. A log with a hole is no prefix of its leader's, and agreement on
 // its end would leave the hole for good; the leader has the records, and pushes
-// them again. The damaged files stay in quarantine. A log without other replicas
+// them again. This replica may be the last that was in sync, so that nobody has
+// what lies behind: that stays in quarantine, as the damaged files do. A log without other replicas
 // goes on with its hole, which is no reason to cut it later, when it has some.
 func (b *Broker) cutDamaged(img *metadata.Image) error {
 	for _, r := range b.logs.RecoveryReport().Partitions {
@@ -66,11 +67,14 @@ func (b *Broker) cutDamaged(img *metadata.Image) error {
 		if hole >= log.LogEndOffset() {
 			continue
 		}
-		slog.Error("the log is cut at the first record that recovery could not save; the partition's leader has the rest",
-			"partition", r.TopicPartition.String(), "offset", hole, "log_end_offset", log.LogEndOffset())
-		if _, err := log.TruncateTo(max(hole, log.LogStartOffset())); err != nil {
+		end := log.LogEndOffset()
+		kept, err := log.CutAtHole(max(hole, log.LogStartOffset()))
+		if err != nil {
 			return fmt.Errorf("partition %s: %w", r.TopicPartition, err)
 		}
+		slog.Error("the log was cut at the first record that recovery could not save: a leader that has the rest sends it again; "+
+			"if none has, what lay behind is in these files, which the broker does not delete",
+			"partition", r.TopicPartition.String(), "offset", hole, "log_end_offset_before", end, "dir", log.Dir(), "files", kept)
 	}
 	return nil
 }

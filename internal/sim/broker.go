@@ -134,7 +134,7 @@ func (b *broker) dropBehindGaps() error {
 		if to == math.MaxInt64 {
 			continue
 		}
-		if _, err := b.logs.Get(p.TopicPartition).TruncateTo(to); err != nil {
+		if _, err := b.logs.Get(p.TopicPartition).CutAtHole(to); err != nil {
 			return err
 		}
 	}
