@@ -22,6 +22,7 @@ type dirReporter struct {
 	broker  *Broker
 	channel *controllerChannel
 	seen    int64 // Index of the image in which everything was right
+	anew    int   // replicas that began anew, as the last log line said
 }
 
 const (
@@ -84,6 +85,7 @@ func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.Assig
 	b := d.broker
 	self := b.Config().NodeID
 	online := b.onlineDirs()
+	var anew []string
 	topics := map[metadata.UUID]map[metadata.UUID][]kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{}
 	for _, log := range b.logs.Logs() {
 		dir, ok := online[log.LogDir()]
@@ -101,14 +103,19 @@ func (d *dirReporter) request(img *metadata.Image, epoch int64) (req *kmsg.Assig
 			break
 		}
 		if was := p.Dir(self); was != metadata.UnassignedDir && !hasDir(online, was) {
-			slog.Warn("replica begins anew: the log directory that held it is not there any more, and what only it had is lost",
-				"partition", tp.String(), "was_in", was, "is_in", log.LogDir())
+			anew = append(anew, tp.String())
+			slog.Debug("replica begins anew", "partition", tp.String(), "was_in", was, "is_in", log.LogDir())
 		}
 		if topics[dir] == nil {
 			topics[dir] = map[metadata.UUID][]kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{}
 		}
 		topics[dir][t.ID] = append(topics[dir][t.ID], kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{Partition: tp.Partition})
 	}
+	if len(anew) > 0 && len(anew) != d.anew { // asked again after a failure it is the same
+		slog.Warn("replicas begin anew: the log directory that held them is not there any more, and what only they had is lost",
+			"partitions", len(anew), "first", anew[:min(len(anew), isrTallyFirst)])
+	}
+	d.anew = len(anew)
 	req = kmsg.NewPtrAssignReplicasToDirsRequest()
 	req.BrokerID, req.BrokerEpoch = self, epoch
 	for dir, byTopic := range topics {

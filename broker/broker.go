@@ -41,6 +41,7 @@ type Broker struct {
 
 	// changeISR asks the controller for changes of in-sync replicas.
 	changeISR func(changes ...isrChange)
+	isrTally  isrTally
 	// wasLive is what live said of the newest image. Guarded by topicMu.
 	wasLive bool
 

@@ -167,7 +167,7 @@ func (b *Broker) proposeISR(p *partition, epoch int32, proposal *isr.Proposal) {
 			if a.err != nil {
 				r.Code = a.err.Code
 			} else {
-				slog.Info("in-sync replicas changed", "topic", p.topic.name, "partition", p.index, "in_sync", a.isr, "partition_epoch", a.partitionEpoch)
+				b.isrChanged(p, a.isr, a.partitionEpoch)
 			}
 			moved, next, backoffMs := p.Answered(epoch, r)
 			if moved {
@@ -268,7 +268,7 @@ func (b *Broker) checkPartition(p *partition, nowMs int64) {
 		p.wakeStreams(nil)
 	}
 	if proposal != nil {
-		slog.Info("in-sync replicas are to change: followers have lagged for replica.lag.time.max.ms, or have caught up",
+		slog.Debug("in-sync replicas are to change: followers have lagged for replica.lag.time.max.ms, or have caught up",
 			"topic", p.topic.name, "partition", p.index, "wanted", proposal.ISR)
 		b.proposeISR(p, role.LeaderEpoch, proposal)
 	}
