@@ -56,6 +56,9 @@ type Broker struct {
 	// partitions, on the clock of monotonicMs: heartbeats extend it.
 	leaseUntilMs atomic.Int64
 
+	bootMu        sync.Mutex // over the boot record
+	bootForgotten bool       // for good: this broker may lose what it acknowledges
+
 	producerIDs producerIDs
 	started     time.Time
 	fatal       chan error
@@ -358,6 +361,7 @@ func (b *Broker) dirFailed(dir string, err error) {
 	slog.Error("log directory is offline: its partitions take no more appends; replace the disk and restart", "dir", dir, "error", err)
 	if b.member != nil {
 		b.member.wakeUp() // the controller gives what it led to others
+		b.noteFailed(dir) // before this process ends
 	}
 	if len(b.offlineDirs()) < len(b.Config().LogDirs) {
 		return

@@ -75,8 +75,12 @@ func (b *Broker) openDirs(metadataDirID metadata.UUID) error {
 	var err error
 	if b.member.previousEpoch, b.member.syncedEpoch, err = b.previousEpoch(); err != nil {
 		_ = b.logs.Close(-1)
+		return err
 	}
-	return err
+	if err := b.logs.ForgetFailures(); err != nil {
+		slog.Warn("the next start will write the logs of this directory anew once more", "error", err)
+	}
+	return nil
 }
 
 // refreshConfig lays what AlterConfigs set, by this node's metadata, above the
@@ -153,7 +157,7 @@ func (b *Broker) openLogs(clusterID string) error {
 	cfg := b.Config()
 	img := b.meta.Image()
 	logs, err := storage.OpenManager(storage.ManagerConfig{
-		Dirs: cfg.LogDirs, ClusterID: clusterID, NodeID: cfg.NodeID,
+		Dirs: cfg.LogDirs, ClusterID: clusterID, NodeID: cfg.NodeID, MetadataDir: cfg.MetadataLogDir,
 		TopicConfig: func(name string) storage.LogConfig {
 			var overrides map[string]string
 			if t := img.Topic(name); t != nil {
@@ -233,6 +237,9 @@ func (b *Broker) closeData() {
 	if b.logs != nil {
 		if err := b.logs.Close(max(b.brokerEpoch(), b.member.previousEpoch)); err != nil {
 			slog.Error("log directories were not shut down cleanly; they will be recovered at the next start", "error", err)
+		}
+		for _, dir := range b.offlineDirs() { // a sync may have failed just now
+			b.noteFailed(dir)
 		}
 	}
 	b.endLife()

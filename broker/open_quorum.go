@@ -102,13 +102,7 @@ func (b *Broker) previousEpoch() (all, synced int64, err error) {
 	if b.recoveredDamage(rebooted) || b.lostLogs() {
 		// The next start finds sound logs, and must not claim either, however
 		// early this process ends.
-		err := os.Remove(b.bootPath())
-		if err == nil {
-			err = vfs.OS{}.SyncDir(filepath.Dir(b.bootPath()))
-		} else if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return -1, -1, err
+		return -1, -1, b.forgetEpoch()
 	}
 	if epoch := b.logs.CleanShutdownEpoch(); epoch >= 0 {
 		return epoch, epoch, nil
@@ -122,10 +116,38 @@ func (b *Broker) previousEpoch() (all, synced int64, err error) {
 	return have.BrokerEpoch, have.BrokerEpoch, nil
 }
 
+// forgetEpoch makes sure that no later start claims what this node had.
+func (b *Broker) forgetEpoch() error {
+	err := os.Remove(b.bootPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return vfs.OS{}.SyncDir(filepath.Dir(b.bootPath()))
+}
+
+// noteFailed leaves behind that a log directory failed, for the next start: its
+// logs are then written anew, and this broker claims nothing of them.
+func (b *Broker) noteFailed(dir string) {
+	err := b.logs.NoteFailed(dir)
+	if err == nil {
+		return
+	}
+	b.bootMu.Lock()
+	defer b.bootMu.Unlock()
+	b.bootForgotten = true
+	slog.Error("that this log directory failed could not be written down anywhere: reboot the machine before this broker is "+
+		"started again, or it will take what is in memory for what is on the disk", "dir", dir, "error", errors.Join(err, b.forgetEpoch()))
+}
+
 // recoveredDamage reports whether opening the logs set something aside, found
-// something missing or, unless the machine went down, cut something off.
+// something missing, read what an earlier life could not sync or, unless the
+// machine went down, cut something off.
 func (b *Broker) recoveredDamage(rebooted bool) bool {
-	return slices.ContainsFunc(b.logs.RecoveryReport().Partitions, func(r storage.PartitionRecovery) bool {
+	report := b.logs.RecoveryReport()
+	return len(report.AfterFailure) > 0 || slices.ContainsFunc(report.Partitions, func(r storage.PartitionRecovery) bool {
 		return r.TruncatedBytes > 0 && !rebooted || len(r.Quarantined) > 0 || r.MissingTo > 0
 	})
 }
@@ -166,6 +188,11 @@ func (b *Broker) lostLogs() bool {
 
 // noteEpoch writes what previousEpoch reads after a crash.
 func (b *Broker) noteEpoch(epoch int64) {
+	b.bootMu.Lock()
+	defer b.bootMu.Unlock()
+	if b.bootForgotten {
+		return
+	}
 	next, err := json.Marshal(bootRecord{BrokerEpoch: epoch, BootID: bootID()})
 	if err != nil {
 		return

@@ -26,6 +26,7 @@ type loadParams struct {
 	config         LogConfig
 	hooks          logHooks
 	clean          bool  // the directory was shut down cleanly
+	suspect        bool  // the directory failed in an earlier life
 	recoveryPoint  int64 // from the checkpoint; 0 if absent
 	logStartOffset int64 // from the checkpoint; 0 if absent
 	highWatermark  int64 // from the checkpoint; 0 if absent
@@ -121,6 +122,11 @@ func (ld *loader) load() error {
 		return err
 	}
 	ld.listSegments()
+	if ld.suspect {
+		if err := ld.copyAnew(); err != nil {
+			return err
+		}
+	}
 	if err := ld.loadEpochs(); err != nil {
 		return err
 	}

@@ -62,7 +62,8 @@ func (ld *loader) recoverSegments() (int64, error) {
 		if out.damage == nil {
 			continue
 		}
-		if last && out.resumes < 0 && out.nextOffset >= ld.recoveryPoint {
+		// After a failed sync what looks torn may have been acknowledged once.
+		if last && out.resumes < 0 && out.nextOffset >= ld.recoveryPoint && !ld.suspect {
 			if err := ld.cutTornTail(s, out); err != nil {
 				return 0, err
 			}
@@ -224,10 +225,19 @@ func (ld *loader) wasDamaged(s *LogSegment) bool {
 }
 
 // dropTail removes the last segment, which holds nothing sound and lies above
-// the recovery point. Bytes in it are reported as torn.
+// the recovery point. Bytes in it are reported as torn, or kept aside if the
+// directory failed before: then they may have been acknowledged.
 func (ld *loader) dropTail(s *LogSegment, out *scanOutcome) error {
-	ld.report.TruncatedBytes += s.published.Load()
 	s.closeHandle()
+	if name := fileName(s.baseOffset, logSuffix); ld.suspect && s.published.Load() > 0 {
+		aside := fmt.Sprintf("%s%s%d", name, quarantineMark, ld.nowMs())
+		if err := ld.rename(name, aside); err != nil {
+			return err
+		}
+		ld.report.Quarantined = append(ld.report.Quarantined, Quarantine{File: aside, FromOffset: out.nextOffset, ToOffset: -1, Reason: out.damage.Error()})
+	} else {
+		ld.report.TruncatedBytes += s.published.Load()
+	}
 	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		if err := ld.remove(fileName(s.baseOffset, suffix)); err != nil {
 			return err

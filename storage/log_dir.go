@@ -23,6 +23,8 @@ type logDirState struct {
 	whole       vfs.Whole // its file system since it was opened; nil if it cannot be synced as a whole
 	clean       bool      // the last stop was clean
 	brokerEpoch int64     // of the broker that stopped cleanly; -1 if unknown
+	suspect     bool      // it failed in an earlier life: see dir_failure.go
+	loaded      bool      // its logs are open
 
 	// What the checkpoint files hold, so that they are written only on change.
 	written [3][]byte

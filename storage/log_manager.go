@@ -23,6 +23,9 @@ type ManagerConfig struct {
 	Dirs      []string // log.dirs, formatted (see FormatLogDir)
 	ClusterID string
 	NodeID    int32
+	// MetadataDir takes notes about log directories that take none themselves; ""
+	// for none.
+	MetadataDir string
 	// TopicConfig gives a topic's configuration when its log is loaded; nil
 	// means the defaults.
 	TopicConfig func(topic string) LogConfig
@@ -145,6 +148,7 @@ func OpenManager(config ManagerConfig) (*LogManager, error) {
 		d.onFail = m.dirFailed
 		m.dirs = append(m.dirs, d)
 	}
+	m.readNotes()
 	if err := m.loadDirs(); err != nil {
 		m.unlock()
 		return nil, err
@@ -232,13 +236,15 @@ func (m *LogManager) loadDir(d *logDirState) error {
 			p := m.params(d, tp, m.config.TopicConfig(tp.Topic))
 			p.recoveryPoint, p.logStartOffset, p.highWatermark = points[tp], starts[tp], marks[tp]
 			_, p.compacted = compacted[tp]
-			p.clean = d.clean
+			p.clean, p.suspect = d.clean && !d.suspect, d.suspect
 			return m.loadOne(p)
 		})
 	}
 	if err := group.wait(); err != nil {
 		return err
 	}
+	d.loaded = true
+	m.tellSuspect(d)
 	return d.removeCleanMark(fsys)
 }
 
@@ -327,7 +333,7 @@ func (m *LogManager) RecoveryReport() RecoveryReport { return m.report }
 func (m *LogManager) CleanShutdownEpoch() int64 {
 	epoch := m.dirs[0].brokerEpoch
 	for _, d := range m.dirs {
-		if !d.clean || d.brokerEpoch != epoch {
+		if !d.clean || d.suspect || d.brokerEpoch != epoch {
 			return -1
 		}
 	}

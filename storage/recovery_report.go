@@ -6,6 +6,9 @@ import "log/slog"
 // of it is dropped silently: each entry is also logged.
 type RecoveryReport struct {
 	Partitions []PartitionRecovery // only those with something to say
+	// AfterFailure are the log directories that failed in an earlier life, whose
+	// unsynced part was written anew. They may lack what was acknowledged then.
+	AfterFailure []string
 }
 
 // PartitionRecovery is one partition's part of the report.
@@ -15,6 +18,7 @@ type PartitionRecovery struct {
 	SegmentsRead   int   // checked batch by batch
 	TruncatedBytes int64 // torn tail cut off; never acknowledged as durable
 	IndexesRebuilt int
+	SegmentsCopied int // written anew because the directory had failed
 	Quarantined    []Quarantine
 	// MissingFrom and MissingTo bound the first offsets that the log lacks with
 	// no damaged file to show for it; both 0 if none. Either the log ends below

@@ -96,6 +96,9 @@ func (b *broker) openLogs() error {
 		b.member.previousEpoch = b.node.previousEpoch(logs.CleanShutdownEpoch())
 		b.member.syncedEpoch = max(b.member.previousEpoch, b.node.mark.epoch)
 	}
+	if err := logs.ForgetFailures(); err != nil {
+		return err
+	}
 	open := logs.Logs()
 	slices.SortFunc(open, func(a, b *storage.Log) int { return compareNames(a.TopicPartition(), b.TopicPartition()) })
 	for _, l := range open {
@@ -111,6 +114,9 @@ func (b *broker) openLogs() error {
 // went down, cut it off: then the logs are not what this node had, whatever the
 // machine says of its life.
 func (b *broker) damaged() bool {
+	if len(b.logs.RecoveryReport().AfterFailure) > 0 {
+		return true
+	}
 	for _, p := range b.logs.RecoveryReport().Partitions {
 		if len(p.Quarantined) > 0 || p.MissingTo > 0 || p.TruncatedBytes > 0 && b.node.mark.boot == b.node.boots {
 			return true
@@ -191,7 +197,19 @@ func (b *broker) dirFailed(_ string, err error) {
 	b.dirError = err
 	b.node.mark.epoch = -1
 	b.node.world.noteLoss(b.node)
+	if err := b.noteFailed(); err != nil {
+		b.tracef("that its log directory failed could not be noted: %v", err)
+	}
 	b.proc.defers(func() { b.node.crash(fmt.Sprintf("its log directory failed: %v", err)) })
+}
+
+// noteFailed leaves a note for the next start. The logs are there unless the
+// directory failed while they were opened.
+func (b *broker) noteFailed() error {
+	if b.logs == nil {
+		return nil
+	}
+	return b.logs.NoteFailed(logDir)
 }
 
 func (b *broker) addReplica(l *storage.Log) *replica {

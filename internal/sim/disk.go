@@ -39,15 +39,11 @@ type disk struct {
 	full bool // writes that need space fail with ENOSPC
 	// failSyncIn makes the next fsync of a file below this directory fail; ""
 	// for none.
-	failSyncIn  string
-	syncsFailed int
-	// lostPages: an fsync failed, and its pages are in the page cache alone.
-	// hidden: a process was started since, to whom they look well.
-	lostPages, hidden bool
-	faults            int    // errors given
-	lastRead          *inode // and under which name, for pages
-	lastName          string
-	tally             *tally
+	failSyncIn string
+	faults     int    // errors given
+	lastRead   *inode // and under which name, for pages
+	lastName   string
+	tally      *tally
 }
 
 var _ vfs.FS = (*disk)(nil)

@@ -22,7 +22,6 @@ func (d *disk) killed() {
 // elsewhere in the part of its file that was not synced.
 func (d *disk) powerLoss(rng *rand.Rand, keep float64, misdirect bool) {
 	d.killed()
-	d.lostPages, d.hidden = false, false
 	seen := map[*inode]bool{}
 	for _, path := range slices.Sorted(maps.Keys(d.dirs)) {
 		dir := d.dirs[path]

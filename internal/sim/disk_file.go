@@ -104,8 +104,6 @@ func (f *diskFile) Sync() error {
 	if dir := f.disk.failSyncIn; dir != "" && strings.HasPrefix(f.name, dir) {
 		f.disk.failSyncIn = ""
 		f.disk.faults++
-		f.disk.syncsFailed++
-		f.disk.lostPages = true
 		f.disk.tally[countSyncErrors]++
 		f.node.pending = nil // the pages are clean now, and lost
 		return diskError("sync", f.name, syscall.EIO)

@@ -365,9 +365,6 @@ func (w *world) failSync(n *node) bool {
 // of each partition at a time: all must be in sync and all machines up.
 func (w *world) mayLosePower(n *node) bool {
 	for _, o := range w.nodes {
-		if o.disk.hidden {
-			return false // it cannot know that what it took over is not on its disk
-		}
 		if o.rotten && w.newest.BrokerEpoch(o.id) <= o.lossyEpoch {
 			return false // the good copies of what rotted are needed
 		}

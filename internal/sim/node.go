@@ -81,7 +81,6 @@ func (n *node) start() {
 	n.host.up = true
 	n.proc = newProcess(&n.world.sched, n.clock)
 	n.broker = newBroker(n)
-	n.disk.hidden = n.disk.lostPages
 	faults := n.disk.faults
 	if err := n.broker.open(); err != nil {
 		if n.world.phase == "healed" || n.disk.faults == faults {

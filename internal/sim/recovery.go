@@ -2,7 +2,6 @@ package sim
 
 import (
 	"cmp"
-	"slices"
 
 	"freshet/compat/history"
 	"freshet/metadata"
@@ -180,12 +179,6 @@ func (w *world) failPowerEverywhere() bool {
 		w.startLater(n, down)
 	}
 	return w.waitFor("every partition to have a leader and all replicas the same log after power failed everywhere", 60*second, w.settled)
-}
-
-// syncFailed reports whether an fsync failed before: the page cache then hides
-// what is not on the disk, also from the next process, which cannot know.
-func (w *world) syncFailed() bool {
-	return slices.ContainsFunc(w.nodes, func(n *node) bool { return n.disk.syncsFailed > 0 })
 }
 
 // endClients ends the clients' processes: what they were not told is unknown.

@@ -209,7 +209,7 @@ func (w *world) run() {
 	if !w.waitFor("every partition to take writes and every replica to be in sync", 60*second, w.recovered) {
 		return
 	}
-	if w.plan.darkness && !w.syncFailed() {
+	if w.plan.darkness {
 		if w.failPowerEverywhere() {
 			w.check()
 		}

@@ -22,6 +22,9 @@ var mutants = []mutant{
 		{"internal/sim/replica.go", "if err := reserved.Segment.WriteFile().Sync(); err != nil {",
 			"if err := reserved.Segment.WriteFile().Sync(); err != nil && false {"},
 	}},
+	{"failed-sync-forgotten", "a start after a failed fsync takes the page cache for the disk", []edit{
+		{"storage/log_manager.go", "	m.readNotes()\n", ""},
+	}},
 	{"ack-before-replicated", "acks=all is answered when the leader has the records", []edit{
 		{"internal/sim/replica.go", "replicated := acks == acksAll && !role.Solo", "replicated := false"},
 	}},
