@@ -546,8 +546,8 @@ func (c *Core) acceptable(m Message) bool {
 		return s != nil && m.Raft.GetSnapshot() != nil && s.Index == m.Raft.GetSnapshot().GetMetadata().GetIndex()
 	case raftpb.MsgHeartbeat:
 		if m.Raft.GetTerm() >= c.hard.Term && m.Raft.GetCommit() > c.last {
-			c.fail(fmt.Errorf("the metadata log of node %d ends at entry %d, but it acknowledged entries up to %d: its metadata file was replaced by an older one; "+
-				"remove the node from the quorum, empty its metadata directory and add it again", c.cfg.Self.ID, c.last, m.Raft.GetCommit()))
+			c.fail(fmt.Errorf("the metadata log of node %d ends at entry %d, but it acknowledged entries up to %d: its metadata file was replaced by an older one, or this is a copy of its directories; "+
+				"if the node runs elsewhere, stop this process; else remove the node from the quorum, empty its metadata directory and add it again", c.cfg.Self.ID, c.last, m.Raft.GetCommit()))
 			return false
 		}
 		return true

@@ -186,17 +186,15 @@ func (l *links) judge(r roster, h *hello, addr string) (int16, string) {
 	case h.to >= 0 && h.to != self.ID:
 		return helloOtherNode, fmt.Sprintf("node %d expected node %d here, but this is node %d; correct the addresses in controller.quorum.voters", h.self.ID, h.to, self.ID)
 	case h.self.ID == self.ID:
-		return helloDuplicateNode, fmt.Sprintf("node.id %d is used twice: by the node with directory id %s and by the one with directory id %s at %s; give one of them another node.id",
-			self.ID, self.Dir, h.self.Dir, addr)
+		return helloDuplicateNode, twice(&self, &h.self, "", addr)
 	case r.founding != "" && h.founding != "" && r.founding != h.founding:
 		return helloWrongGroup, fmt.Sprintf("node %d at %s is in a metadata quorum founded by the voters %s, but node %d in one founded by %s; they cannot be joined: keep one, empty the metadata directories of the other's nodes and add them",
 			h.self.ID, addr, h.founding, self.ID, r.founding)
 	case known != nil && r.voting[h.self.ID] && otherDir(known.Dir, h.self.Dir):
 		return helloDuplicateNode, fmt.Sprintf("node %d at %s has directory id %s, but voter %d of the quorum has %s: it is another node with the same node.id, or it lost its metadata; "+
 			"give it another node.id, or remove voter %d and add it again", h.self.ID, addr, h.self.Dir, h.self.ID, known.Dir, h.self.ID)
-	case live != nil && otherDir(live.peer.self.Dir, h.self.Dir):
-		return helloDuplicateNode, fmt.Sprintf("node.id %d is used twice: by the connected node with directory id %s and by the one with directory id %s at %s; give one of them another node.id",
-			h.self.ID, live.peer.self.Dir, h.self.Dir, addr)
+	case live != nil && (otherDir(live.peer.self.Dir, h.self.Dir) || live.peer.incarnation != h.incarnation && alive(live.conn)):
+		return helloDuplicateNode, twice(&live.peer.self, &h.self, "connected ", addr)
 	}
 	return helloOK, ""
 }
@@ -278,7 +276,9 @@ func (l *links) add(conn net.Conn, peer *hello) error {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
 		// A machine that lost power closes nothing: find out soon.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3})
 	}
