@@ -64,6 +64,7 @@ type Broker struct {
 	fatal       chan error
 	stopped     atomic.Bool
 	joined      bool
+	incarnation metadata.UUID // of this process; another one at each start
 
 	// life ends when the broker stops; tasks run in it.
 	life    context.Context
@@ -85,7 +86,7 @@ func (b *Broker) Fatal() <-chan error { return b.fatal }
 // that is a cluster by itself also opens its topics; one of a cluster does that
 // in Start, which needs the others. Nothing is served before Start.
 func Open(cfg *config.BrokerConfig) (*Broker, error) {
-	b := &Broker{started: time.Now(), fatal: make(chan error, 1), hurry: make(chan struct{})}
+	b := &Broker{started: time.Now(), fatal: make(chan error, 1), hurry: make(chan struct{}), incarnation: metadata.RandomUUID()}
 	b.life, b.endLife = context.WithCancel(context.Background())
 	b.changeISR = b.alterPartition
 	b.cfg.Store(cfg)

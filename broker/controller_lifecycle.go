@@ -25,9 +25,8 @@ import (
 // by heartbeats, and taken out of the leaderships before it stops (Kafka:
 // BrokerLifecycleManager). It has one goroutine and one connection of its own.
 type lifecycle struct {
-	broker      *Broker
-	channel     *controllerChannel
-	incarnation metadata.UUID
+	broker  *Broker
+	channel *controllerChannel
 	// previousEpoch is the broker epoch of the last clean stop, -1 for none:
 	// after an unclean one the controller does not count on what this broker
 	// had (KIP-966).
@@ -88,7 +87,7 @@ const (
 const registrationSyncedTag = 10_000
 
 func newLifecycle(b *Broker) *lifecycle {
-	lc := &lifecycle{broker: b, channel: &controllerChannel{broker: b}, incarnation: metadata.RandomUUID(),
+	lc := &lifecycle{broker: b, channel: &controllerChannel{broker: b},
 		previousEpoch: -1, syncedEpoch: -1, freeBytes: freeBytes, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	lc.epoch.Store(-1)
 	lc.mu.unfenced, lc.mu.released = make(chan struct{}), make(chan struct{})
@@ -174,7 +173,7 @@ func (lc *lifecycle) registration() *kmsg.BrokerRegistrationRequest {
 	cfg := b.Config()
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.Version = 4
-	req.BrokerID, req.ClusterID, req.IncarnationID = cfg.NodeID, b.clusterID, lc.incarnation
+	req.BrokerID, req.ClusterID, req.IncarnationID = cfg.NodeID, b.clusterID, b.incarnation
 	req.PreviousBrokerEpoch = lc.previousEpoch
 	if lc.syncedEpoch >= 0 {
 		req.UnknownTags.Set(registrationSyncedTag, binary.BigEndian.AppendUint64(nil, uint64(lc.syncedEpoch)))

@@ -30,6 +30,7 @@ func decideRegistration(b *Broker, r *Request) (kmsg.Response, error) {
 	registration := metadata.Registration{
 		ClusterID: req.ClusterID, BrokerID: req.BrokerID, IncarnationID: req.IncarnationID,
 		PreviousBrokerEpoch: -1, PredecessorGone: b.ctl.active.isGone(req.BrokerID),
+		Connected: b.quorum.Incarnation(req.BrokerID),
 	}
 	if req.Version >= 3 {
 		registration.PreviousBrokerEpoch = req.PreviousBrokerEpoch

@@ -31,7 +31,8 @@ func (b *Broker) quorumOptions(clusterID string, dir metadata.UUID, partitionDir
 		Options: metadata.Options{Dir: cfg.MetadataLogDir, NodeID: cfg.NodeID, ClusterID: clusterID,
 			PartitionDirs: partitionDirs, SnapshotBytes: cfg.MetadataBytesPerSnapshot},
 		DirectoryID: dir, Voter: cfg.Role.Controller, BootstrapServers: cfg.Role.BootstrapServers,
-		ElectionTimeoutMs: int(cfg.Role.ElectionTimeoutMs), FetchTimeoutMs: int(cfg.Role.FetchTimeoutMs), Dial: b.dial,
+		ElectionTimeoutMs: int(cfg.Role.ElectionTimeoutMs), FetchTimeoutMs: int(cfg.Role.FetchTimeoutMs),
+		Incarnation: metadata.Incarnation(b.incarnation), Dial: b.dial,
 	}
 	o.Host, o.Port = b.ownControllerAddress()
 	for _, v := range cfg.Role.Voters {

@@ -29,6 +29,20 @@ type Registration struct {
 	// (its connection broke), so that the new one need not wait for the session
 	// to time out.
 	PredecessorGone bool
+	// Connected is the Incarnation of the process that the caller is connected to
+	// as the broker, 0 if it knows none. Where that is the one that registers, the
+	// last one has ended too: only one process of a node is connected. A controller
+	// that became active later than that cannot have seen it.
+	Connected uint64
+}
+
+// Incarnation is a short form of an incarnation id, for what keeps connections.
+func Incarnation(id UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) }
+
+// mayReplace tells whether the process may take the place of another one whose
+// session may last on.
+func (r *Registration) mayReplace() bool {
+	return r.PredecessorGone || r.Connected != 0 && r.Connected == Incarnation(r.IncarnationID)
 }
 
 // RegisterBroker registers a broker. A new incarnation gets a new epoch, which
@@ -43,7 +57,7 @@ func (c *Controller) RegisterBroker(img *Image, r Registration) ([]Record, *Erro
 	}
 	old := img.Broker(r.BrokerID)
 	same := old != nil && old.IncarnationID == r.IncarnationID && r.IncarnationID != ZeroUUID
-	if old != nil && !old.Fenced && !same && !r.PredecessorGone {
+	if old != nil && !old.Fenced && !same && !r.mayReplace() {
 		return nil, refuse(CodeDuplicateBrokerRegistration, "Another broker is registered with that broker id. "+
 			"If the broker was recently restarted this should self-resolve once the heartbeat manager expires the broker's session.")
 	}

@@ -47,9 +47,9 @@ func (s *stage) doBrokers(args []string, named map[string]string) string {
 
 // doRegister plays: register ID: the broker starts anew. clean: it stopped in order before.
 // knows=N: it last knew of epoch N and has lost nothing since. synced=N: nothing
-// that it had synced. gone: the
-// controller saw its last process end. again: the same process
-// registers once more. rack=NAME dirs=N
+// that it had synced. gone: the controller saw its last process end. connected=this: it is the
+// process that the controller is connected to; connected=last: that is still the last one.
+// again: the same process registers once more. rack=NAME dirs=N
 func (s *stage) doRegister(args []string, named map[string]string) string {
 	id := s.number(args[0])
 	if !has(args, "again") {
@@ -58,6 +58,12 @@ func (s *stage) doRegister(args []string, named map[string]string) string {
 	r := Registration{
 		ClusterID: "c", BrokerID: id, IncarnationID: UUID{2, byte(id), s.incarnations[id]}, Rack: named["rack"],
 		PreviousBrokerEpoch: -1, PredecessorGone: has(args, "gone"),
+	}
+	switch named["connected"] {
+	case "this":
+		r.Connected = Incarnation(r.IncarnationID)
+	case "last":
+		r.Connected = Incarnation(UUID{2, byte(id), s.incarnations[id] - 1})
 	}
 	if named["cluster"] != "" {
 		r.ClusterID = named["cluster"]

@@ -21,17 +21,6 @@ func copyOf(t testing.TB, opts Options) Options {
 	return opts
 }
 
-// talksTo is the incarnation of the process that a member is connected to, 0
-// for none.
-func (m *member) talksTo(id int32) uint64 {
-	m.links.mu.Lock()
-	defer m.links.mu.Unlock()
-	if s := m.links.mu.streams[id]; s != nil {
-		return s.peer.incarnation
-	}
-	return 0
-}
-
 // TestACopyIsRefused: the process that runs keeps its place, with every member
 // and whether they talk or not, and both sides of a refused connection say why.
 // When it ends the other one is let in.
@@ -62,7 +51,7 @@ func TestACopyIsRefused(t *testing.T) {
 		inPlace := func(who *member) func() bool {
 			return func() bool {
 				for _, v := range others {
-					if v.talksTo(id) != who.links.incarnation {
+					if v.Incarnation(id) != who.links.incarnation {
 						return false
 					}
 				}
@@ -134,7 +123,7 @@ func TestAQuietProcessKeepsItsPlace(t *testing.T) {
 		}
 	}
 	id := followers[1].opts.NodeID
-	eventually(t, "the followers are connected", func() bool { return followers[0].talksTo(id) != 0 })
+	eventually(t, "the followers are connected", func() bool { return followers[0].Incarnation(id) != 0 })
 	followers[0].links.mu.Lock()
 	conn := followers[0].links.mu.streams[id].conn
 	followers[0].links.mu.Unlock()

@@ -64,7 +64,10 @@ type refusal struct {
 }
 
 func newLinks(n *Node) *links {
-	l := &links{n: n, incarnation: rand.Uint64(), wakeDialer: make(chan struct{}, 1)}
+	l := &links{n: n, incarnation: n.opts.Incarnation, wakeDialer: make(chan struct{}, 1)}
+	if l.incarnation == 0 {
+		l.incarnation = rand.Uint64()
+	}
 	l.dialing, l.stopDialing = context.WithCancel(context.Background())
 	l.mu.streams = map[int32]*stream{}
 	l.mu.refused = map[string]refusal{}
@@ -131,6 +134,21 @@ func (l *links) connected(node int32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.streams[node] != nil
+}
+
+// Incarnation is that of the process to which this node has a connection, or of
+// itself; 0 for none. A node has one process at a time that is connected.
+func (n *Node) Incarnation(node int32) uint64 {
+	l := n.links
+	if node == n.opts.NodeID {
+		return l.incarnation
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.mu.streams[node]; s != nil {
+		return s.peer.incarnation
+	}
+	return 0
 }
 
 // hello is what this node says of itself. roster is taken before links.mu.

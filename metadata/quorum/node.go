@@ -37,6 +37,8 @@ type Options struct {
 	// ElectionTimeoutMs is controller.quorum.election.timeout.ms, 0: 1,000;
 	// FetchTimeoutMs is controller.quorum.fetch.timeout.ms, 0: 2,000.
 	ElectionTimeoutMs, FetchTimeoutMs int
+	// Incarnation tells this process from others of the node; 0 draws one.
+	Incarnation uint64
 	// Dial opens connections; nil is a net.Dialer.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Logger is where the node's news go; nil is slog.Default().
