@@ -108,8 +108,9 @@ func (b *Broker) metadataChanged(old, next *metadata.Image) {
 			}
 		}
 	}
-	if anyActivated(old, next) {
-		// Nothing but this makes an idle follower of it come back in sync soon.
+	if anyActivated(old, next) || anyActivated(next, old) {
+		// Nothing but this makes an idle follower of it come back in sync soon, and
+		// lets go of those who wait for a follower that is fenced and out of sync.
 		b.net.goPeer(b.checkLag)
 	}
 }

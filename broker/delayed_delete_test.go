@@ -110,6 +110,34 @@ func TestDeleteRecordsTimesOut(t *testing.T) {
 	}
 }
 
+// A follower that is not fenced is waited for, though it is out of sync. Once it
+// is fenced nobody waits for it, which nothing but its fencing says.
+func TestDeleteRecordsOfAFencedStraggler(t *testing.T) {
+	r := newReplicas(t, 2, "replica.lag.time.max.ms", "600000")
+	c := r.nodes[0].dial()
+	if err := produceTo(t, c, -1, 10, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.nodes[1].stop()
+	if err := produceTo(t, c, 1, 1, 10); err != nil { // now it is not about to join
+		t.Fatal(err)
+	}
+	r.change(func(p *metadata.Partition) { p.ISR = []int32{1} })
+	c.send(deleteFrame(4, aMinute))
+	r.waitingDeletes(1, 1)
+	img := r.nodes[0].broker.meta.Image()
+	dead := *img.Broker(2)
+	dead.Fenced = true
+	fenced, err := metadata.Apply(img, &metadata.BrokerRecord{Broker: dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.nodes[0].broker.metadataChanged(img, fenced) // and nothing else happens
+	if got := deleted(c); got != "<nil>, low watermark 4" {
+		t.Errorf("with the dead follower fenced: answered %s", got)
+	}
+}
+
 // Who waits for the followers of a broker that leads no more is told, and so is
 // who waits for a topic that is deleted.
 func TestDeleteRecordsOfAnotherLeader(t *testing.T) {
