@@ -143,7 +143,7 @@ func (b *Broker) reportQuorum(ctx context.Context) {
 		default:
 			if missing++; missing == patience {
 				slog.Error(fmt.Sprintf("there is no active controller: a majority of the controllers %s must be up and reach each other; "+
-					"until then records flow where leaders are, but no topic, setting or leader can change", b.voterNames()))
+					"until then no topic, setting or leader can change, and after broker.session.timeout.ms leaders refuse records; reading goes on", b.voterNames()))
 			}
 		}
 	}

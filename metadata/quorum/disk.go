@@ -106,7 +106,8 @@ func lostMetadata(path string, dirs []string) error {
 		example += ", …"
 	}
 	return fmt.Errorf("the metadata file %s is missing, but the log directories hold %d partitions (%s); "+
-		"nothing was changed: restore the file from a backup, or move the partition directories away to start an empty cluster",
+		"nothing was changed: restore the file from a backup; or, if this node is one of a cluster whose other brokers have its replicas, "+
+		"move its log directories away whole, format new ones and start it (docs/operations/cluster.md)",
 		path, len(dirs), example)
 }
 
