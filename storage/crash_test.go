@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -294,5 +295,32 @@ func TestProcessKill(t *testing.T) {
 		}
 		h.durable = h.log.LogEndOffset()
 		h.check(seed, h.fs.Clone())
+	}
+}
+
+// unlocked is a disk whose locks went with the process that held them, and
+// nothing else did.
+type unlocked struct{ *vfs.MemFS }
+
+func (unlocked) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+// With flush.messages=1 a process is killed between a write and its sync. What
+// the next one finds counts as synced, so a power loss must not take it.
+func TestPowerLossAfterAKillWithFlushOfEveryMessage(t *testing.T) {
+	for _, segmentBytes := range []int32{1 << 20, 300} {
+		fsys, config := vfs.NewMemFS(), noRetention()
+		config.FlushMessages, config.SegmentBytes = 1, segmentBytes
+		_, l := testLog(t, unlocked{fsys}, config)
+		for range 6 {
+			mustAppend(t, l, plain(1))
+		}
+		if got := testManager(t, unlocked{fsys}, newClock(), config).Get(testTP).LogEndOffset(); got != 6 {
+			t.Fatalf("after a kill the log ends at %d", got)
+		}
+		dark := fsys.CrashClone(rand.New(rand.NewPCG(1, 1)), 0)
+		again := testManager(t, dark, newClock(), config).Get(testTP)
+		if got := len(readBatches(t, again)); again.LogEndOffset() != 6 || got != 6 {
+			t.Errorf("segments of %d bytes: after a power loss the log ends at %d with %d batches", segmentBytes, again.LogEndOffset(), got)
+		}
 	}
 }

@@ -152,7 +152,7 @@ func (ld *loader) load() error {
 			return err
 		}
 	}
-	if err := ld.checkIndexes(); err != nil {
+	if err := errors.Join(ld.checkIndexes(), ld.syncRecovered()); err != nil {
 		return err
 	}
 	return ld.finish(end)

@@ -90,6 +90,21 @@ func (ld *loader) recoverSegments() (int64, error) {
 	return resume, err
 }
 
+// syncRecovered makes durable what recovery took over, with flush.messages=1: a
+// process that was killed may have left it in the page cache alone. From here on
+// it counts as synced, like all that such a log acknowledges.
+func (ld *loader) syncRecovered() error {
+	if ld.clean || ld.config.FlushMessages != 1 {
+		return nil
+	}
+	for _, s := range ld.segs[max(0, ld.segs.floorIndex(ld.recoveryPoint)):] {
+		if err := s.sync(); err != nil {
+			return err
+		}
+	}
+	return ld.fs.SyncDir(ld.dir)
+}
+
 // renewEpochs makes the leader epochs agree with the batches that were scanned,
 // those of segments from first on. The checkpoint is right below the recovery
 // point: it is written before that rises over an epoch, and a truncation lowers
