@@ -54,6 +54,10 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 		528,  // a segment that was never synced was empty after a power loss, and nobody noticed
 		14,   // a retry of an older batch in flight was refused after a restart from a snapshot
 		1549, // a broker killed before it learned its epoch lost its eligibility
+		1653, // leader epochs that a truncation had cut came back after a crash
+		82,   // a truncation at the start of a hole excused holes that a power loss made before it
+		2973, // records that were recovered after kill -9 had never been synced, with flush.messages=1
+		1457, // the same, and the leader elected without them
 	} {
 		if r := Run(Options{Seed: seed}, nil); r.Violation != "" {
 			t.Errorf("seed %d: %s\nsee it: freshet sim --seed %d --trace", seed, r.Violation, seed)

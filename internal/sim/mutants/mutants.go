@@ -122,11 +122,6 @@ var mutants = []mutant{
 	{"stale-epochs-at-recovery", "recovery takes leader epochs from the checkpoint whose records were cut off", []edit{
 		{"storage/loader_recover.go", "	epochs.truncateFromEnd(ld.recoveryPoint)\n", ""},
 	}},
-	{"unregistered-replica-joins", "a follower answers its leader before it is registered, and joins on the word of the life before", []edit{
-		{"internal/sim/follower.go", "	case reply.BrokerEpoch < 0:\n		reply.Code = isr.CodeBrokerIDNotRegistered\n", ""},
-		{"replication/isr/leader.go", "r.brokerEpoch < 0 || ", ""},
-		{"metadata/alter_partition.go", "case m.Epoch == -1 && !slices.Contains(p.ISR, m.Broker):", "case m.Epoch == -1 && b.ID < 0:"},
-	}},
 	{"offset-unchecked-at-recovery", "recovery takes batches whose base offset, which no CRC covers, is wrong", []edit{
 		{"storage/recovery_chain.go", "case h.baseOffset < c.next || r.contiguous && h.baseOffset != c.next:", "case h.baseOffset < c.next && h.baseOffset < r.baseOffset:"},
 	}},
