@@ -2,9 +2,7 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -281,54 +279,6 @@ func (a *activeController) electUnclean() {
 func reportLosses(losses []metadata.Loss) {
 	for _, loss := range losses {
 		slog.Error("RECORDS MAY BE LOST: "+loss.String(), "topic", loss.Topic, "partition", loss.Partition, "leader", loss.Leader)
-	}
-}
-
-// whyUnavailable says in plain words which brokers a partition without a leader
-// waits for.
-func whyUnavailable(img *metadata.Image, topic *metadata.Topic, index int32) string {
-	p := topic.Partitions[index]
-	waits := append(slices.Clone(p.ISR), p.ELR...)
-	name := fmt.Sprintf("%s-%d", topic.Name, index)
-	switch {
-	case len(waits) > 0:
-		return fmt.Sprintf("%s waits for one of the brokers %v, which alone are known to hold everything acknowledged", name, waits)
-	case len(p.LastKnownELR) > 0:
-		return fmt.Sprintf("%s has no replica left that is known to hold everything: the brokers %v did until they restarted uncleanly; "+
-			"the longest log leads once the brokers %v have reported theirs", name, p.LastKnownELR, p.Replicas)
-	}
-	return fmt.Sprintf("%s has replicas on the brokers %v, none of which can lead", name, p.Replicas)
-}
-
-// maxNamed bounds the partitions that one log line names.
-const maxNamed = 10
-
-// changed says what became unavailable, and what is available again, between
-// two images.
-func (a *activeController) changed(old, next *metadata.Image) {
-	var lost, back []string
-	nLost, nBack := 0, 0
-	for _, topic := range metadata.Diff(old, next).Changed {
-		before := old.TopicByID(topic.ID)
-		for i, p := range topic.ChangedSince(before) {
-			was := before == nil || before.Partition(i) == nil || before.Partition(i).Leader >= 0
-			switch {
-			case was && p.Leader < 0:
-				if nLost++; nLost <= maxNamed {
-					lost = append(lost, whyUnavailable(next, topic, i))
-				}
-			case !was && p.Leader >= 0:
-				if nBack++; nBack <= maxNamed {
-					back = append(back, fmt.Sprintf("%s-%d", topic.Name, i))
-				}
-			}
-		}
-	}
-	if nLost > 0 {
-		slog.Error("partitions are unavailable", "partitions", nLost, "first", lost)
-	}
-	if nBack > 0 {
-		slog.Info("partitions have a leader again", "partitions", nBack, "first", back)
 	}
 }
 

@@ -53,6 +53,9 @@ func decideHeartbeat(b *Broker, r *Request) (kmsg.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		if req.WantFence && !req.WantShutdown {
+			reportWish(old, img, req.BrokerID)
+		}
 		b.ctl.active.changed(old, img)
 	}
 	if refused != nil {
