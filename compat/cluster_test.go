@@ -3,6 +3,7 @@
 package compat
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -43,6 +44,7 @@ func TestClusterMistakes(t *testing.T) {
 	}
 	check(t, "cluster", "another cluster's id", c.anotherClustersID)
 	check(t, "cluster", "a node id twice", c.nodeIDTwice)
+	check(t, "cluster", "a copied directory", c.copiedDirectory)
 	check(t, "cluster", "lost metadata", c.lostMetadata)
 	check(t, "cluster", "lost partitions", c.lostPartitions)
 	if os.Geteuid() == 0 {
@@ -193,6 +195,28 @@ func (c *smallCluster) nodeIDTwice(t *testing.T) {
 	c.health(t, 0)
 }
 
+// copiedDirectory starts a second process on a copy of the broker's directory, with its node id and
+// directory id.
+func (c *smallCluster) copiedDirectory(t *testing.T) {
+	b := c.nodes[brokerOnly]
+	b.stop(t)
+	dir := filepath.Join(tempDir(t), "copy")
+	if err := os.CopyFS(dir, os.DirFS(b.dataDir)); err != nil {
+		t.Fatal(err)
+	}
+	b.restart(t)
+	c.health(t, 0)
+	second := c.launch(t, brokerOnly, brokerOptions{dataDir: dir, overrides: impatient()})
+	refused(t, second, "node.id 4 runs twice with directory id", "its directories were copied: stop one of the two")
+	if !b.running() {
+		t.Error("the first broker 4 has ended")
+	}
+	if strings.Contains(b.logText(), "the controller has fenced this broker") {
+		t.Errorf("the first broker 4 was disturbed\n%s", b.logTail(20))
+	}
+	c.health(t, 0)
+}
+
 // lostMetadata takes the metadata of the broker away while it is down.
 func (c *smallCluster) lostMetadata(t *testing.T) {
 	b := c.nodes[brokerOnly]
@@ -257,15 +281,18 @@ func (c *smallCluster) fullDisk(t *testing.T) {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		t.Fatal(err)
 	}
-	const left = 300 << 10 // for the metadata, which ends the broker when it cannot be written
-	if err := os.WriteFile(ballast, make([]byte, int64(fs.Bfree)*fs.Bsize-left), 0o644); err != nil {
-		t.Fatal(err)
+	// Nothing is left, nor for the metadata, which is on the same disk.
+	if err := os.WriteFile(ballast, make([]byte, int64(fs.Bfree+1)*fs.Bsize), 0o644); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
 	}
 	c.health(t, 2, "Broker 6 ("+b.addr+") runs, but leads nothing and follows nobody while the disk of "+b.dataDir+" is full.",
 		"make room on the disk of broker 6", "under-replicated. Broker 6 is fenced.")
 	expect(t, b.logText(), `log directory is full: others lead this broker's partitions until there is room; make space`)
 	mustRun(t, command{argv: []string{toolPath(t, "kafka-console-producer.sh"), "--bootstrap-server", c.nodes[2].addr, "--topic", "wide"},
 		stdin: strings.NewReader(lines("record ", 20))})
+	if !b.running() {
+		t.Errorf("a full disk has ended the broker\n%s", b.logTail(40))
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
