@@ -137,10 +137,11 @@ func (a *activeController) run(ctx context.Context) {
 		}
 		role := a.broker.Config().Role
 		if term != begun || now.Sub(last) > stalledTick {
-			if begun = term; !a.activate() {
+			if !a.activate(term != begun) {
 				begun = -1
 				continue
 			}
+			begun = term
 			nextBalance = now.Add(time.Duration(role.LeaderImbalanceCheckSeconds) * time.Second)
 			nextUnclean = now
 		}
@@ -166,9 +167,10 @@ func (a *activeController) term() int32 {
 	return a.mu.term
 }
 
-// activate begins a term: everything committed before it must be in the image
-// first, which a change without records waits for.
-func (a *activeController) activate() bool {
+// activate begins a term, or goes on with it after a standstill: everything
+// committed before must be in the image first, which a change without records
+// waits for.
+func (a *activeController) activate(newTerm bool) bool {
 	img, err := a.broker.meta.Do(func(*metadata.Image) ([]metadata.Record, error) { return nil, nil })
 	if err != nil {
 		return false
@@ -190,7 +192,9 @@ func (a *activeController) activate() bool {
 	a.mu.liveness.Activate(img, now, down)
 	// Of the controller before, more is known: how long its process was silent.
 	a.mu.liveness.Silent(former, now-silent.Milliseconds(), now)
-	a.mu.recoveries.Clear()
+	if newTerm { // else what brokers said stands, and so does the time they are waited for
+		a.mu.recoveries.Clear()
+	}
 	return true
 }
 

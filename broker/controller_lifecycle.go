@@ -429,14 +429,14 @@ func freeBytes(dir string) (int64, bool) {
 }
 
 // canTake reports whether a file of so many bytes has room in dir. It has no name
-// and is gone at once.
+// and is gone at once. Where that cannot be tried (NFS, FUSE) it is false.
 func canTake(dir string, bytes int64) bool {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return !errors.Is(err, unix.ENOSPC)
+		return false
 	}
 	defer unix.Close(fd)
-	return !errors.Is(unix.Fallocate(fd, 0, 0, bytes), unix.ENOSPC)
+	return unix.Fallocate(fd, 0, 0, bytes) == nil
 }
 
 // replaceable reports whether every partition that this broker leads has another
