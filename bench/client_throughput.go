@@ -14,7 +14,11 @@ import (
 func (run *Run) fill(records int64, valueBytes int, counter *batchCounter) {
 	run.Records = records
 	run.PayloadBytes = records * int64(valueBytes)
-	run.LogBytes = counter.bytes.Load()
+	// franz-go tells of a batch after it has given out its acknowledgements, so
+	// one or two are counted too late, or those of the warm-up too soon.
+	if counted := counter.records.Load(); counted > 0 {
+		run.LogBytes = int64(float64(counter.bytes.Load()) * float64(records) / float64(counted))
+	}
 	run.BatchBytes = over(float64(counter.bytes.Load()), float64(counter.batches.Load()))
 	if counter.batches.Load() == 0 {
 		run.BatchBytes = 0
