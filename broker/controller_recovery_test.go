@@ -185,27 +185,17 @@ func TestNoReportDuringATruncation(t *testing.T) {
 	}
 	r.equal(1, 2, 3)
 	p, b := r.part(2), r.nodes[1].broker
-	entered, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
-	go func() {
-		_, err := p.WhileFollowing(p.LeaderEpoch(), func() error {
-			close(entered)
-			<-release
-			_, err := p.log.TruncateTo(0)
-			return err
-		})
-		ended <- err
-	}()
-	<-entered
+	end := truncating(t, p, func() error {
+		_, err := p.log.TruncateTo(0)
+		return err
+	})
 	r.change(func(p *metadata.Partition) {
 		p.Leader, p.LeaderEpoch, p.ISR, p.LastKnownELR = -1, p.LeaderEpoch+1, nil, []int32{1, 2, 3}
 	})
 	if logs := b.leaderlessLogs(); len(logs) > 0 {
 		t.Errorf("a log is reported while it is being truncated: %v", logs)
 	}
-	close(release)
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
+	end()
 	logs, err := parseLogs(b.leaderlessLogs())
 	if err != nil || len(logs) != 1 || logs[0].EndOffset != 0 {
 		t.Errorf("reported %+v, %v", logs, err)

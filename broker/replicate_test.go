@@ -304,6 +304,29 @@ func TestLoweredMinInsyncAnswersWhoWaits(t *testing.T) {
 	}
 }
 
+// truncating begins to cut p's log for its leader; end lets it go on and returns
+// whether the broker is to lead then.
+func truncating(t *testing.T, p *partition, cut func() error) (end func() (lead bool)) {
+	t.Helper()
+	entered, release, ended := make(chan struct{}), make(chan struct{}), make(chan bool)
+	go func() {
+		lead, err := p.WhileFollowing(p.LeaderEpoch(), func() error {
+			close(entered)
+			<-release
+			return cut()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- lead
+	}()
+	<-entered
+	return func() bool {
+		close(release)
+		return <-ended
+	}
+}
+
 // A broker that is elected while its log is being truncated for the leader
 // before leads once that has ended; the metadata does not wait for it.
 func TestElectedDuringATruncation(t *testing.T) {
@@ -314,25 +337,12 @@ func TestElectedDuringATruncation(t *testing.T) {
 	}
 	r.equal(1, 2, 3)
 	p, b := r.part(2), r.nodes[1].broker
-	entered, release, ended := make(chan struct{}), make(chan struct{}), make(chan bool)
-	go func() {
-		lead, err := p.WhileFollowing(p.LeaderEpoch(), func() error {
-			close(entered)
-			<-release
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- lead
-	}()
-	<-entered
+	end := truncating(t, p, func() error { return nil })
 	r.elect(2, 1, 2, 3)
 	if role := p.Role(); role.Leads || role.LeaderEpoch != 1 {
 		t.Errorf("role %+v during the truncation", role)
 	}
-	close(release)
-	if !<-ended {
+	if !end() {
 		t.Fatal("nobody is told that the broker is to lead now")
 	}
 	b.leadNow(p)
